@@ -1,0 +1,2 @@
+//! punktfunkctl.
+fn main() {}

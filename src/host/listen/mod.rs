@@ -1,0 +1,4 @@
+//! Who knocks.
+
+mod mdns;
+mod mgmt;

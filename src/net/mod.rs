@@ -1,0 +1,8 @@
+//! Drivers: sockets, clocks and the process, for either end. They carry bytes and know no message.
+
+pub mod clock;
+pub mod netlink;
+pub mod process;
+pub mod tcp;
+pub mod tls;
+pub mod udp;

@@ -1,0 +1,4 @@
+//! The control plane of GameStream: what a stock Moonlight speaks.
+
+pub mod http;
+pub mod pairing;

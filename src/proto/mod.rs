@@ -1,0 +1,10 @@
+//! Protocols: bytes and instants in, bytes and events out. No socket, clock or thread.
+
+pub mod cert;
+pub mod der;
+pub mod gamestream;
+pub mod hex;
+pub mod http;
+pub mod mdns;
+pub mod query;
+pub mod xml;
