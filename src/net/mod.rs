@@ -3,6 +3,10 @@
 pub mod clock;
 pub mod netlink;
 pub mod process;
+mod sockaddr;
+pub mod stream;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
+
+pub use netlink::Interface;

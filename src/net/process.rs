@@ -1,1 +1,250 @@
-//! Not written yet.
+//! What the kernel knows of this process: user, signals, limits.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Home directory.
+    pub home: String,
+}
+
+/// Bytes for the strings of one passwd or group entry; a group may list many members.
+const ENTRY_LEN_MAX: usize = 64 * 1024;
+
+/// The effective user id.
+pub fn uid() -> u32 {
+    // SAFETY: no arguments, never fails.
+    unsafe { libc::geteuid() }
+}
+
+/// The user of that name, if there is one.
+pub fn user_by_name(name: &str) -> io::Result<Option<User>> {
+    let Ok(name) = CString::new(name) else {
+        return Ok(None);
+    };
+    lookup(|entry, buffer, len, found| {
+        // SAFETY: `name` is NUL-terminated; the others come from `lookup`, valid for the call.
+        unsafe { libc::getpwnam_r(name.as_ptr(), entry, buffer, len, found) }
+    })
+}
+
+/// The user with that id, if there is one.
+pub fn user_by_uid(uid: u32) -> io::Result<Option<User>> {
+    lookup(|entry, buffer, len, found| {
+        // SAFETY: the pointers come from `lookup` and are valid for the call.
+        unsafe { libc::getpwuid_r(uid, entry, buffer, len, found) }
+    })
+}
+
+type Passwd = libc::passwd;
+
+fn lookup(
+    ask: impl FnOnce(*mut Passwd, *mut libc::c_char, usize, *mut *mut Passwd) -> i32,
+) -> io::Result<Option<User>> {
+    let mut entry = MaybeUninit::<Passwd>::uninit();
+    let mut buffer = vec![0 as libc::c_char; ENTRY_LEN_MAX];
+    let mut found = ptr::null_mut();
+    let result = ask(entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &mut found);
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a non-null result says that the call filled `entry`, whose strings are
+    // NUL-terminated and lie in `buffer`, which lives to the end of this function.
+    let (entry, name, home) = unsafe {
+        let entry = entry.assume_init();
+        (entry, CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir))
+    };
+    Ok(Some(User {
+        name: name.to_string_lossy().into_owned(),
+        uid: entry.pw_uid,
+        gid: entry.pw_gid,
+        home: home.to_string_lossy().into_owned(),
+    }))
+}
+
+/// The id of the group of that name, if there is one.
+pub fn group_by_name(name: &str) -> io::Result<Option<u32>> {
+    let Ok(name) = CString::new(name) else {
+        return Ok(None);
+    };
+    let mut entry = MaybeUninit::<libc::group>::uninit();
+    let mut buffer = vec![0 as libc::c_char; ENTRY_LEN_MAX];
+    let mut found = ptr::null_mut();
+    let (place, len) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: `name` is NUL-terminated, `place` has `len` writable bytes, the rest is local.
+    let result =
+        unsafe { libc::getgrnam_r(name.as_ptr(), entry.as_mut_ptr(), place, len, &mut found) };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a non-null result says that the call filled `entry`.
+    Ok(Some(unsafe { entry.assume_init() }.gr_gid))
+}
+
+/// Whether this process is in that group.
+pub fn has_group(group: u32) -> bool {
+    // SAFETY: no arguments, never fails.
+    if unsafe { libc::getegid() } == group {
+        return true;
+    }
+    let mut groups = [0; 64];
+    // SAFETY: `groups` has room for 64 ids; with more the call fails and changes nothing.
+    let count = unsafe { libc::getgroups(64, groups.as_mut_ptr()) };
+    usize::try_from(count).is_ok_and(|count| groups[..count].contains(&group))
+}
+
+/// Becomes `user` for good, with that user's groups. To be called before any other thread exists.
+pub fn become_user(user: &User) -> io::Result<()> {
+    let name = CString::new(user.name.as_str()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `name` is NUL-terminated and outlives the calls; the others take integers.
+    unsafe {
+        check(libc::initgroups(name.as_ptr(), user.gid))?;
+        check(libc::setresgid(user.gid, user.gid, user.gid))?;
+        check(libc::setresuid(user.uid, user.uid, user.uid))?;
+    }
+    // Going back must be impossible now.
+    // SAFETY: takes an integer.
+    if unsafe { libc::setuid(0) } == 0 && user.uid != 0 {
+        return Err(io::Error::other("still able to become root"));
+    }
+    Ok(())
+}
+
+/// No program that this process starts gains privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+pub fn forbid_new_privileges() -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })
+}
+
+/// Neither core dumps nor other processes of the same user may read this process's memory.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `none` is a whole rlimit and outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) })
+}
+
+/// Sets which permissions new files and sockets never get; returns the mask before.
+pub fn set_umask(mask: u32) -> u32 {
+    // SAFETY: takes an integer, never fails.
+    unsafe { libc::umask(mask) }
+}
+
+/// Ends the process at once: no destructors, no exit handlers. For panics, when nothing in the
+/// process may be trusted any more.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: takes an integer and does not return.
+    unsafe { libc::_exit(status) }
+}
+
+/// A signal that a daemon is steered by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Signal {
+    /// SIGUSR1.
+    Dump,
+    /// SIGHUP.
+    Reload,
+    /// SIGUSR2.
+    Reopen,
+    /// SIGTERM or SIGINT.
+    Stop,
+}
+
+/// The signals of this process, as a descriptor that becomes readable (signalfd(2)).
+#[derive(Debug)]
+pub struct Signals {
+    fd: OwnedFd,
+}
+
+impl Signals {
+    /// Blocks the daemon's signals in this thread and all that it will start, and ignores
+    /// SIGPIPE. To be called before any other thread exists.
+    pub fn open() -> io::Result<Signals> {
+        let taken = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises `set`, which outlives all calls; the rest are integers.
+        let fd = unsafe {
+            check(libc::sigemptyset(set.as_mut_ptr()))?;
+            for signal in taken {
+                check(libc::sigaddset(set.as_mut_ptr(), signal))?;
+            }
+            check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut()))?;
+            libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            libc::signalfd(-1, set.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
+        };
+        check(fd)?;
+        // SAFETY: `fd` was returned by signalfd() just now and is owned by nobody else.
+        Ok(Signals { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// The next signal, or `None` until the descriptor is readable again.
+    pub fn poll(&mut self) -> Option<Signal> {
+        loop {
+            let mut info = MaybeUninit::<libc::signalfd_siginfo>::zeroed();
+            let len = size_of_val(&info);
+            // SAFETY: `info` has `len` writable bytes.
+            let got = unsafe { libc::read(self.fd.as_raw_fd(), info.as_mut_ptr().cast(), len) };
+            if got != len as isize {
+                return None;
+            }
+            // SAFETY: zeroed and then filled by the kernel; every bit pattern is a value.
+            let number = unsafe { info.assume_init() }.ssi_signo as i32;
+            match number {
+                libc::SIGHUP => return Some(Signal::Reload),
+                libc::SIGINT | libc::SIGTERM => return Some(Signal::Stop),
+                libc::SIGUSR1 => return Some(Signal::Dump),
+                libc::SIGUSR2 => return Some(Signal::Reopen),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl AsRawFd for Signals {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn check(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_of_this_process_is_found_by_id_and_by_name() {
+        let user = user_by_uid(uid()).unwrap().expect("tests run as a user with a name");
+
+        assert_eq!(user_by_name(&user.name).unwrap(), Some(user));
+    }
+
+    #[test]
+    fn names_that_nobody_has_are_no_users() {
+        for name in ["", "no such user", "nul\0inside"] {
+            assert_eq!(user_by_name(name).unwrap(), None);
+            assert_eq!(group_by_name(name).unwrap(), None);
+        }
+        assert_eq!(group_by_name("root").unwrap(), Some(0));
+    }
+}

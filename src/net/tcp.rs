@@ -1,1 +1,186 @@
-//! Not written yet.
+//! Listening sockets, and who else holds a port.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::proto::hex;
+
+/// Connections that the kernel completes before we accept them.
+const BACKLOG: i32 = 128;
+
+/// A listening, non-blocking socket. `[::]` takes IPv4 as well; any other IPv6 address does not.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no pointers.
+    let fd = check(unsafe { libc::socket(family, kind, 0) })?;
+    // SAFETY: `fd` was returned by socket() just now and is owned by nobody else.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    set_flag(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, true)?;
+    if let IpAddr::V6(ip) = address.ip() {
+        set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, ip != Ipv6Addr::UNSPECIFIED)?;
+    }
+    bind(fd, address)?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(fd, BACKLOG) })?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bind(fd: RawFd, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(address) => {
+            let name = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
+                sin_zero: [0; 8],
+            };
+            let len = size_of_val(&name) as libc::socklen_t;
+            // SAFETY: `name` is a whole sockaddr_in of `len` bytes and outlives the call.
+            check(unsafe { libc::bind(fd, (&raw const name).cast(), len) })?;
+        }
+        SocketAddr::V6(address) => {
+            let name = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: address.port().to_be(),
+                sin6_flowinfo: 0,
+                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                sin6_scope_id: address.scope_id(),
+            };
+            let len = size_of_val(&name) as libc::socklen_t;
+            // SAFETY: `name` is a whole sockaddr_in6 of `len` bytes and outlives the call.
+            check(unsafe { libc::bind(fd, (&raw const name).cast(), len) })?;
+        }
+    }
+    Ok(())
+}
+
+fn set_flag(fd: RawFd, level: i32, option: i32, on: bool) -> io::Result<()> {
+    let value = i32::from(on);
+    let len = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: `value` is an int of `len` bytes and outlives the call.
+    check(unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) })?;
+    Ok(())
+}
+
+fn check(result: i32) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The user and process behind a Unix stream, as they were when it was connected (unix(7)).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UnixPeer {
+    /// Process id, 0 when it lies in another namespace.
+    pub pid: i32,
+    /// Effective user id.
+    pub uid: u32,
+}
+
+/// Who is at the other end of a Unix stream.
+pub fn unix_peer(socket: &impl AsRawFd) -> io::Result<UnixPeer> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of_val(&credentials) as libc::socklen_t;
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
+    let place = (&raw mut credentials).cast();
+    // SAFETY: `credentials` has `len` writable bytes and outlives the call.
+    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, place, &mut len) })?;
+    Ok(UnixPeer { pid: credentials.pid, uid: credentials.uid })
+}
+
+/// The program that listens on a TCP port, as `name (pid 123)`. `None` where the kernel does not
+/// show it to us: it is another user's, or in another namespace.
+pub fn holder(port: u16) -> Option<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let inodes: Vec<u64> = tables
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| listening_inodes(&table, port))
+        .collect();
+    let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        for file in files.flatten() {
+            let is_it = fs::read_link(file.path())
+                .is_ok_and(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()));
+            if is_it {
+                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+                return Some(format!("{} (pid {pid})", name.trim_end()));
+            }
+        }
+    }
+    None
+}
+
+/// Inodes of the listening sockets on `port` in a table as proc(5) describes /proc/net/tcp.
+fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
+    const LISTEN: &str = "0A";
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut fields = line.split_ascii_whitespace();
+            let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
+            let state = fields.nth(1)?;
+            let inode = fields.nth(5)?.parse().ok()?;
+            let local_port = u16::from_be_bytes(hex::parse_array(local_port)?);
+            (local_port == port && state == LISTEN).then_some(inode)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn the_unspecified_ipv6_address_takes_both_families() {
+        let listener = listen("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+
+        for address in ["127.0.0.1", "::1"] {
+            let ip: IpAddr = address.parse().unwrap();
+            TcpStream::connect(SocketAddr::new(ip, port)).expect(address);
+        }
+    }
+
+    #[test]
+    fn the_holder_of_a_port_is_named() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+
+        let name = holder(port).unwrap();
+
+        assert!(name.ends_with(&format!("(pid {})", std::process::id())), "{name}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+
+        let error = listen(listener.local_addr().unwrap()).unwrap_err();
+
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn tables_of_the_kernel_are_read_whatever_they_hold() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
+             0: 00000000:BB75 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1\n   \
+             1: 00000000:BB75 00000000:0000 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1\n\
+             garbage\n\n1: :\n";
+
+        assert_eq!(listening_inodes(table, 0xbb75), [4242]);
+        assert_eq!(listening_inodes(table, 80), [0; 0]);
+        assert_eq!(listening_inodes("", 80), [0; 0]);
+    }
+}
