@@ -1,8 +1,411 @@
-//! punktfunkd: arguments, configuration, sockets, privileges; then the loop.
+//! punktfunkd: arguments, configuration, privileges, files, sockets; then the loop.
 
+#![forbid(unsafe_code)]
+
+mod apps;
+mod arguments;
+mod capability;
 mod conf;
+mod daemon;
+mod errand;
 mod identity;
+mod ledger;
 mod listen;
+mod log;
+mod notify;
+mod pairing;
+mod quota;
+mod reactor;
 mod state;
+mod trust;
 
-fn main() {}
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use std::{fs, io, panic};
+
+use ::log::LevelFilter;
+use arguments::Arguments;
+use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
+use daemon::Daemon;
+use identity::Identity;
+use listen::mdns::Mdns;
+use listen::mgmt::token;
+use notify::Notify;
+use punktfunk_core::net::process::{self, Signals, User};
+use punktfunk_core::net::{clock, tls};
+use reactor::{Parts, Reactor};
+use state::Directory;
+use trust::Trust;
+
+/// Where the administrator's configuration lies.
+const SYSTEM_CONF: &str = "/etc/punktfunk.conf";
+
+/// Why the daemon ends. The numbers are those of punktfunkd(8).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u8)]
+enum Exit {
+    Done = 0,
+    Conf = 1,
+    Usage = 2,
+    Bind = 3,
+    State = 4,
+    Running = 6,
+    Fault = 70,
+}
+
+/// An end with its reason, which has not been told yet.
+struct Failure(Exit, String);
+
+impl Exit {
+    fn because(self, why: impl Display) -> Failure {
+        Failure(self, why.to_string())
+    }
+}
+
+/// What is taken from the environment, once.
+struct Surroundings {
+    conf: Environment,
+    has_journal: bool,
+    notify_socket: Option<OsString>,
+    watchdog_us: Option<OsString>,
+    watchdog_pid: Option<OsString>,
+}
+
+fn main() -> ExitCode {
+    end_with_panics();
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(exit) if exit.is_help => {
+            println!("{}", exit.output);
+            return ExitCode::from(Exit::Done as u8);
+        }
+        Err(exit) => {
+            eprintln!("punktfunkd: {}", exit.output);
+            return ExitCode::from(Exit::Usage as u8);
+        }
+    };
+    if arguments.version {
+        println!("{}", capability::version());
+        return ExitCode::from(Exit::Done as u8);
+    }
+    let surroundings = Surroundings::read();
+    match run(&arguments, &surroundings) {
+        Ok(()) => ExitCode::from(Exit::Done as u8),
+        Err(Failure(exit, why)) => {
+            if !why.is_empty() {
+                ::log::error!("{why}");
+            }
+            ExitCode::from(exit as u8)
+        }
+    }
+}
+
+fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure> {
+    let verbosity = Verbosity::of(arguments);
+    let file = conf_file(arguments, &surroundings.conf);
+    // Until the configuration says how, problems are logged as this place suits.
+    let format = log::resolve(LogFormat::Auto, surroundings.has_journal);
+    log::start(LogLevels { default: LevelFilter::Info, modules: Vec::new() }, format);
+
+    let load = {
+        let (environment, overrides) = (surroundings.conf.clone(), arguments.option.clone());
+        move || {
+            conf::load(&Sources {
+                file: file.as_deref(),
+                overrides: &overrides,
+                environment: &environment,
+            })
+        }
+    };
+    let conf = load().map_err(|errors| {
+        let prefix = if surroundings.has_journal { "<3>" } else { "" };
+        for error in &errors {
+            eprintln!("{prefix}{error}");
+        }
+        Exit::Conf.because("")
+    })?;
+    if arguments.effective {
+        print!("{}", conf.print());
+        return Ok(());
+    }
+    if arguments.test {
+        return Ok(());
+    }
+    if arguments.no_network {
+        print!("{}", capability::report(&conf, &surroundings.conf));
+        return Ok(());
+    }
+
+    let has_journal = surroundings.has_journal;
+    let configure_log = move |conf: &Conf| {
+        let format = log::resolve(conf.log_format, has_journal);
+        log::configure(verbosity.over(&conf.log_levels), format);
+    };
+    configure_log(&conf);
+    take_privileges_off(&conf)?;
+    let signals = Signals::open().map_err(|error| Exit::Fault.because(error))?;
+    let reactor = prepare(conf, surroundings, signals, Arc::new(load), Box::new(configure_log))?;
+    reactor.run().map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+/// Opens files and binds sockets: everything that can fail before the daemon says it is ready.
+fn prepare(
+    conf: Conf,
+    surroundings: &Surroundings,
+    signals: Signals,
+    load: Arc<dyn Fn() -> Result<Conf, Vec<conf::Error>> + Send + Sync>,
+    configure_log: Box<dyn Fn(&Conf)>,
+) -> Result<Reactor, Failure> {
+    let directory = Directory::open(&conf.state_directory, conf.strict_modes)
+        .map_err(|error| Exit::State.because(error))?;
+    let lock = directory.lock().map_err(|error| match error {
+        state::Error::Locked { .. } => Exit::Running.because(error),
+        error => Exit::State.because(error),
+    })?;
+    let (identity, made) =
+        Identity::open(&directory).map_err(|error| Exit::State.because(error))?;
+    for (is_made, what) in
+        [(made.host_id, "host id"), (made.key, "key"), (made.certificate, "certificate")]
+    {
+        if is_made {
+            ::log::info!("identity: new {what} in {}", conf.state_directory.display());
+        }
+    }
+    let trust = read_trust(&directory).map_err(|why| Exit::State.because(why))?;
+    let token = match conf.http {
+        Some(_) => {
+            Some(token::open(&conf.http_token_file).map_err(|why| Exit::State.because(why))?)
+        }
+        None => None,
+    };
+    let engine_path =
+        open_runtime_directory(&conf.runtime_directory).map_err(|why| Exit::State.because(why))?;
+    let doors = listen::open(&conf).map_err(|error| {
+        let is_second = error.is_control && error.source.kind() == io::ErrorKind::AddrInUse;
+        if is_second { Exit::Running.because(error) } else { Exit::Bind.because(error) }
+    })?;
+    let tls = tls::server_config(&identity.certificate, &identity.key_pkcs8)
+        .map_err(|error| Exit::State.because(error))?;
+    let notify = Notify::open(
+        surroundings.notify_socket.as_deref(),
+        surroundings.watchdog_us.as_deref(),
+        surroundings.watchdog_pid.as_deref(),
+        std::process::id(),
+    );
+    let notify = notify.unwrap_or_else(|error| {
+        ::log::warn!("service manager: not reached: {error}");
+        Notify::default()
+    });
+
+    for door in &doors {
+        ::log::info!("{}: listening on {}", door.plane, door.address);
+    }
+    let now = clock::now();
+    let host_label = format!("punktfunk-{}", identity.label());
+    let open_mdns =
+        move |conf: &Conf, bound: &[IpAddr], now: Instant| open_mdns(conf, &host_label, bound, now);
+    let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::ip).collect();
+    let parts = Parts {
+        mdns: open_mdns(&conf, &bound, now),
+        daemon: Daemon::new(conf, identity, trust, now),
+        doors,
+        directory: Arc::new(directory),
+        tls,
+        token,
+        signals,
+        notify,
+        engine_path,
+        load,
+        open_mdns: Box::new(open_mdns),
+        configure_log,
+        _lock: lock,
+    };
+    Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+/// The file named by `-c`; else the administrator's, else the user's, whichever is there.
+fn conf_file(arguments: &Arguments, environment: &Environment) -> Option<PathBuf> {
+    if let Some(file) = &arguments.conf {
+        return Some(PathBuf::from(file));
+    }
+    let candidates = [Some(PathBuf::from(SYSTEM_CONF)), environment.user_conf()];
+    candidates.into_iter().flatten().find(|path| path.exists())
+}
+
+/// Becomes the user that the configuration names, where root started the daemon, after making the
+/// directories that only root can make.
+fn take_privileges_off(conf: &Conf) -> Result<(), Failure> {
+    process::forbid_new_privileges().map_err(|error| Exit::Fault.because(error))?;
+    if !conf.core_dumps {
+        process::forbid_core_dumps().map_err(|error| Exit::Fault.because(error))?;
+    }
+    let uid = process::uid();
+    let Some(name) = &conf.run_as else {
+        if uid != 0 {
+            return Ok(());
+        }
+        return Err(Exit::Conf.because(
+            "root may not serve clients: start punktfunkd as the user whose session is streamed, \
+             or name that user with RunAs",
+        ));
+    };
+    let user = process::user_by_name(name)
+        .map_err(|error| Exit::Conf.because(format!("RunAs {name}: {error}")))?
+        .ok_or_else(|| Exit::Conf.because(format!("RunAs {name}: there is no such user")))?;
+    if user.uid == 0 {
+        return Err(Exit::Conf.because(format!("RunAs {name}: root may not serve clients")));
+    }
+    if uid == user.uid {
+        return Ok(());
+    }
+    if uid != 0 {
+        let why = format!("RunAs {name}: only root can become another user, and this is not root");
+        return Err(Exit::Conf.because(why));
+    }
+    for (path, mode) in [(&conf.state_directory, 0o700), (&conf.runtime_directory, 0o755)] {
+        make_directory_for(path, mode, &user)
+            .map_err(|error| Exit::State.because(format!("{}: {error}", path.display())))?;
+    }
+    process::become_user(&user)
+        .map_err(|error| Exit::Conf.because(format!("RunAs {name}: {error}")))?;
+    ::log::info!("running as {name}");
+    Ok(())
+}
+
+fn make_directory_for(path: &Path, mode: u32, user: &User) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        // Whose it is was somebody's decision; the daemon says later if it does not fit.
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::DirBuilder::new().mode(mode).create(path)?;
+    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
+}
+
+/// Makes the runtime directory, and in it one that only this user can enter, where the engine of
+/// the management API listens. Returns that path.
+fn open_runtime_directory(path: &Path) -> Result<PathBuf, String> {
+    let fail =
+        |path: &Path, error: &dyn Display| format!("runtime directory {}: {error}", path.display());
+    let make = |path: &Path, mode| match fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(fail(path, &error)),
+        _ => Ok(()),
+    };
+    make(path, 0o755)?;
+    let private = path.join("private");
+    make(&private, 0o700)?;
+    for path in [path, &private] {
+        let metadata = fs::symlink_metadata(path).map_err(|error| fail(path, &error))?;
+        let mode = metadata.permissions().mode() & 0o7777;
+        if !metadata.is_dir() || metadata.uid() != process::uid() || mode & 0o022 != 0 {
+            let what = "must be a directory that this user owns and nobody else can write to";
+            return Err(fail(path, &what));
+        }
+    }
+    Ok(private.join("engine"))
+}
+
+fn read_trust(directory: &Directory) -> Result<Trust, String> {
+    let read = directory.read(trust::FILE, trust::FILE_LEN_MAX);
+    match read.map_err(|error| error.to_string())? {
+        None => Ok(Trust::default()),
+        Some(bytes) => {
+            Trust::parse(&bytes).map_err(|error| format!("{}: {error}", directory.path().display()))
+        }
+    }
+}
+
+fn open_mdns(conf: &Conf, host_label: &str, bound: &[IpAddr], now: Instant) -> Option<Mdns> {
+    if !conf.mdns || bound.is_empty() {
+        return None;
+    }
+    let instance = listen::mdns::instance_name(&conf.host_name);
+    let kinds = vec![("_nvstream._tcp".to_owned(), conf.gamestream_port)];
+    let bound = bound.to_vec();
+    match Mdns::open(&instance, host_label, kinds, bound, &conf.mdns_interfaces, now) {
+        Ok(mdns) => {
+            ::log::info!("mdns: announcing {instance:?} on {}", mdns.interfaces().join(", "));
+            Some(mdns)
+        }
+        Err(error) => {
+            ::log::warn!("mdns: off: {error}");
+            None
+        }
+    }
+}
+
+/// Log levels that the command line asks for.
+#[derive(Clone, Copy)]
+enum Verbosity {
+    AsConfigured,
+    Debug,
+    Quiet,
+    Trace,
+}
+
+impl Verbosity {
+    fn of(arguments: &Arguments) -> Verbosity {
+        match (arguments.quiet, arguments.debug) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::AsConfigured,
+            (false, 1) => Verbosity::Debug,
+            (false, _) => Verbosity::Trace,
+        }
+    }
+
+    fn over(self, levels: &LogLevels) -> LogLevels {
+        let only = |default| LogLevels { default, modules: Vec::new() };
+        match self {
+            Verbosity::AsConfigured => levels.clone(),
+            Verbosity::Debug => only(LevelFilter::Debug),
+            Verbosity::Quiet => only(LevelFilter::Error),
+            Verbosity::Trace => only(LevelFilter::Trace),
+        }
+    }
+}
+
+impl Surroundings {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    fn read() -> Surroundings {
+        let var = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let uid = process::uid();
+        Surroundings {
+            conf: Environment {
+                home: var("HOME"),
+                xdg_config_home: var("XDG_CONFIG_HOME"),
+                xdg_state_home: var("XDG_STATE_HOME"),
+                xdg_runtime_dir: var("XDG_RUNTIME_DIR"),
+                state_directory: var("STATE_DIRECTORY"),
+                runtime_directory: var("RUNTIME_DIRECTORY"),
+                host_name: host_name(),
+                uid,
+            },
+            has_journal: var("JOURNAL_STREAM").is_some(),
+            notify_socket: var("NOTIFY_SOCKET"),
+            watchdog_us: var("WATCHDOG_USEC"),
+            watchdog_pid: var("WATCHDOG_PID"),
+        }
+    }
+}
+
+/// The name of this machine, as the kernel has it.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// No thread outlives another's panic: the process says why and ends.
+fn end_with_panics() {
+    panic::set_hook(Box::new(|panic| {
+        ::log::error!("fault: {panic}");
+        process::exit_now(Exit::Fault as i32);
+    }));
+}

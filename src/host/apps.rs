@@ -1,0 +1,91 @@
+//! What can be launched, as clients see it.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use punktfunk_core::proto::gamestream::http::{AppEntry, app_ids};
+
+use crate::conf;
+
+/// Box art larger than this is not read.
+const IMAGE_LEN_MAX: u64 = 4 * 1024 * 1024;
+
+/// One entry of the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// 1 to 2^31 - 1, the same after every start.
+    pub id: u32,
+    /// What people read.
+    pub title: String,
+    /// A picture file for it.
+    pub image: Option<PathBuf>,
+    /// Whether clients do not see it.
+    pub is_hidden: bool,
+}
+
+/// All apps, in the order of the configuration.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Apps {
+    apps: Vec<App>,
+}
+
+impl Apps {
+    /// The apps of a configuration.
+    pub fn new(apps: &[conf::App]) -> Apps {
+        let titles: Vec<&str> = apps.iter().map(|app| app.title.as_str()).collect();
+        let apps = apps
+            .iter()
+            .zip(app_ids(&titles))
+            .map(|(app, id)| App {
+                id,
+                title: app.title.clone(),
+                image: app.image.clone(),
+                is_hidden: app.hidden,
+            })
+            .collect();
+        Apps { apps }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[App] {
+        &self.apps
+    }
+
+    /// The one with that id, if clients see it.
+    pub fn visible(&self, id: u32) -> Option<&App> {
+        self.apps.iter().find(|app| app.id == id && !app.is_hidden)
+    }
+
+    /// What clients see.
+    pub fn entries(&self) -> Vec<AppEntry> {
+        let visible = self.apps.iter().filter(|app| !app.is_hidden);
+        visible.map(|app| AppEntry { id: app.id, title: app.title.clone(), hdr: false }).collect()
+    }
+}
+
+/// Reads box art. Blocks.
+pub fn read_image(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(IMAGE_LEN_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > IMAGE_LEN_MAX {
+        return Err(io::Error::other("larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// The media type of a picture, by its first bytes.
+pub fn image_type(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
+        _ => "application/octet-stream",
+    }
+}

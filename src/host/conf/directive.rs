@@ -1,0 +1,466 @@
+//! Every directive: the one table that parser, `-T`, reload and manual share.
+
+#![forbid(unsafe_code)]
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::Complaint;
+use super::lexer::{Word, emit};
+use super::value;
+use super::{App, Conf, Environment, GameStream, LogFormat, Origin, Pairing};
+
+/// Takes other files into this one; the parser's own.
+pub const INCLUDE: &str = "Include";
+/// Begins a section; the parser's own.
+pub const SECTION: &str = "App";
+
+/// Bytes of the host's name at most: it is one label of DNS.
+const HOST_NAME_LEN_MAX: usize = 63;
+/// Bytes of an app's title at most.
+pub const TITLE_LEN_MAX: usize = 100;
+/// What is appended to the runtime directory to make the path of a socket.
+const RUNTIME_SOCKET: &str = "/private/engine";
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+const GAME_STREAM: [(&str, GameStream); 3] =
+    [("lan", GameStream::Lan), ("off", GameStream::Off), ("on", GameStream::On)];
+const LOG_FORMAT: [(&str, LogFormat); 4] = [
+    ("auto", LogFormat::Auto),
+    ("journal", LogFormat::Journal),
+    ("json", LogFormat::Json),
+    ("text", LogFormat::Text),
+];
+const PAIRING: [(&str, Pairing); 2] = [("arm", Pairing::Arm), ("off", Pairing::Off)];
+
+/// One directive about a `T`.
+pub struct Directive<T: 'static> {
+    /// As the manual writes it; any case is read.
+    pub keyword: &'static str,
+    /// What follows the keyword, as in the manual.
+    pub syntax: &'static str,
+    /// How many values it takes.
+    pub values: RangeInclusive<usize>,
+    /// What holds when nobody says anything.
+    pub default: Fallback<T>,
+    /// When a change takes effect.
+    pub when: When<T>,
+    /// Takes as many values as `values` says.
+    pub set: fn(&mut T, &[Word]) -> Result<(), Complaint>,
+    /// The values as `set` takes them.
+    pub show: fn(&T) -> String,
+}
+
+/// A value and where it comes from, or why it is unknown.
+pub type Derivation = Result<(String, Origin), &'static str>;
+
+/// The value of a directive that is not given.
+pub enum Fallback<T: 'static> {
+    /// One value that the table knows.
+    Fixed(&'static str),
+    /// One that depends on the machine or on directives further up in the table.
+    Derived {
+        /// What it is, for people.
+        words: &'static str,
+        /// Asks the machine, and the directives that have their values already.
+        make: fn(&Environment, &T) -> Derivation,
+    },
+}
+
+/// When a change takes effect.
+pub enum When<T> {
+    /// When the configuration is read again.
+    Reload,
+    /// When the daemon is started again; until then `keep` copies the value that is in use.
+    Restart {
+        /// To the first from the second.
+        keep: fn(&mut T, &T),
+    },
+}
+
+use Fallback::{Derived, Fixed};
+use When::{Reload, Restart};
+
+/// What stands before the first section, in the order of the manual.
+pub static GLOBAL: [Directive<Conf>; 23] = [
+    Directive {
+        keyword: "HostName",
+        syntax: "name",
+        values: 1..=1,
+        default: Derived { words: "the name of this machine", make: host_name },
+        when: Reload,
+        set: |conf, words| {
+            conf.host_name = value::title(&words[0], HOST_NAME_LEN_MAX)?;
+            Ok(())
+        },
+        show: |conf| emit(&conf.host_name),
+    },
+    Directive {
+        keyword: "StateDirectory",
+        syntax: "path",
+        values: 1..=1,
+        default: Derived {
+            words: "$STATE_DIRECTORY; else /var/lib/punktfunk for root, \
+                    $XDG_STATE_HOME/punktfunk or $HOME/.local/state/punktfunk for other users",
+            make: state_directory,
+        },
+        when: Restart { keep: |to, from| to.state_directory.clone_from(&from.state_directory) },
+        set: |conf, words| {
+            conf.state_directory = value::path(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_path(&conf.state_directory),
+    },
+    Directive {
+        keyword: "RuntimeDirectory",
+        syntax: "path",
+        values: 1..=1,
+        default: Derived {
+            words: "$RUNTIME_DIRECTORY; else /run/punktfunk for root, \
+                    $XDG_RUNTIME_DIR/punktfunk for other users",
+            make: runtime_directory,
+        },
+        when: Restart { keep: |to, from| to.runtime_directory.clone_from(&from.runtime_directory) },
+        set: |conf, words| {
+            conf.runtime_directory = value::socket_path(&words[0], RUNTIME_SOCKET)?;
+            Ok(())
+        },
+        show: |conf| value::emit_path(&conf.runtime_directory),
+    },
+    Directive {
+        keyword: "StrictModes",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Reload,
+        set: |conf, words| {
+            conf.strict_modes = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.strict_modes),
+    },
+    Directive {
+        keyword: "RunAs",
+        syntax: "none | user",
+        values: 1..=1,
+        default: Fixed("none"),
+        when: Restart { keep: |to, from| to.run_as.clone_from(&from.run_as) },
+        set: |conf, words| {
+            let is_none = words[0].text == "none";
+            conf.run_as = if is_none { None } else { Some(value::user(&words[0], "user")?) };
+            Ok(())
+        },
+        show: |conf| conf.run_as.as_deref().map_or("none".into(), emit),
+    },
+    Directive {
+        keyword: "Listen",
+        syntax: "address ...",
+        values: 1..=16,
+        default: Fixed("::"),
+        when: Restart { keep: |to, from| to.listen.clone_from(&from.listen) },
+        set: |conf, words| {
+            conf.listen = value::addresses(words)?;
+            Ok(())
+        },
+        show: |conf| value::emit_list(&conf.listen),
+    },
+    Directive {
+        keyword: "GameStream",
+        syntax: "lan | off | on",
+        values: 1..=1,
+        default: Fixed("lan"),
+        when: Restart { keep: |to, from| to.gamestream = from.gamestream },
+        set: |conf, words| {
+            conf.gamestream = value::choice(&words[0], &GAME_STREAM)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.gamestream, &GAME_STREAM),
+    },
+    Directive {
+        keyword: "GameStreamPort",
+        syntax: "port",
+        values: 1..=1,
+        default: Fixed("47989"),
+        when: Restart { keep: |to, from| to.gamestream_port = from.gamestream_port },
+        set: |conf, words| {
+            // The ports of GameStream lie from 5 below this one to 21 above.
+            conf.gamestream_port = value::number(&words[0], 6..=65_514)?;
+            Ok(())
+        },
+        show: |conf| conf.gamestream_port.to_string(),
+    },
+    Directive {
+        keyword: "AllowFrom",
+        syntax: "any | local | network ...",
+        values: 1..=64,
+        default: Fixed("any"),
+        when: Reload,
+        set: |conf, words| {
+            conf.allow_from = value::networks(words)?;
+            Ok(())
+        },
+        show: |conf| value::emit_networks(&conf.allow_from),
+    },
+    Directive {
+        keyword: "DenyFrom",
+        syntax: "none | local | network ...",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            let is_none = words.len() == 1 && words[0].text == "none";
+            conf.deny_from = if is_none { Vec::new() } else { value::networks(words)? };
+            Ok(())
+        },
+        show: |conf| match &conf.deny_from[..] {
+            [] => "none".into(),
+            networks => value::emit_networks(networks),
+        },
+    },
+    Directive {
+        keyword: "MaxConnections",
+        syntax: "count",
+        values: 1..=1,
+        default: Fixed("64"),
+        when: Reload,
+        set: |conf, words| {
+            conf.connections_max = value::number(&words[0], 1..=4096)?;
+            Ok(())
+        },
+        show: |conf| conf.connections_max.to_string(),
+    },
+    Directive {
+        keyword: "LoginGraceTime",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("10s"),
+        when: Reload,
+        set: |conf, words| {
+            conf.login_grace = value::time(&words[0], SECOND..=10 * MINUTE)?;
+            Ok(())
+        },
+        show: |conf| value::emit_time(conf.login_grace),
+    },
+    Directive {
+        keyword: "Mdns",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Reload,
+        set: |conf, words| {
+            conf.mdns = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.mdns),
+    },
+    Directive {
+        keyword: "MdnsInterface",
+        syntax: "auto | interface ...",
+        values: 1..=32,
+        default: Fixed("auto"),
+        when: Reload,
+        set: |conf, words| {
+            let is_auto = words.len() == 1 && words[0].text == "auto";
+            conf.mdns_interfaces = if is_auto { Vec::new() } else { value::interfaces(words)? };
+            Ok(())
+        },
+        show: |conf| match &conf.mdns_interfaces[..] {
+            [] => "auto".into(),
+            names => names.iter().map(|name| emit(name)).collect::<Vec<_>>().join(" "),
+        },
+    },
+    Directive {
+        keyword: "Pairing",
+        syntax: "arm | off",
+        values: 1..=1,
+        default: Fixed("arm"),
+        when: Reload,
+        set: |conf, words| {
+            conf.pairing = value::choice(&words[0], &PAIRING)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.pairing, &PAIRING),
+    },
+    Directive {
+        keyword: "PairingWindow",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("2m"),
+        when: Reload,
+        set: |conf, words| {
+            conf.pairing_window = value::time(&words[0], 10 * SECOND..=60 * MINUTE)?;
+            Ok(())
+        },
+        show: |conf| value::emit_time(conf.pairing_window),
+    },
+    Directive {
+        keyword: "MaxPairingAttempts",
+        syntax: "count/time",
+        values: 1..=1,
+        default: Fixed("5/10m"),
+        when: Reload,
+        set: |conf, words| {
+            conf.pairing_attempts = value::attempts(&words[0])?;
+            Ok(())
+        },
+        show: |conf| {
+            let attempts = conf.pairing_attempts;
+            format!("{}/{}", attempts.count, value::emit_time(attempts.window))
+        },
+    },
+    Directive {
+        keyword: "ControlSocket",
+        syntax: "path [mode [group]]",
+        values: 1..=3,
+        default: Derived {
+            words: "control in RuntimeDirectory, mode 0660",
+            make: |_, conf| in_directory(&conf.runtime_directory, "control"),
+        },
+        when: Restart { keep: |to, from| to.control_socket.clone_from(&from.control_socket) },
+        set: |conf, words| {
+            conf.control_socket = value::control_socket(words)?;
+            Ok(())
+        },
+        show: |conf| value::emit_control_socket(&conf.control_socket),
+    },
+    Directive {
+        keyword: "Http",
+        syntax: "off | address:port",
+        values: 1..=1,
+        default: Fixed("off"),
+        when: Restart { keep: |to, from| to.http = from.http },
+        set: |conf, words| {
+            conf.http = value::http(&words[0])?;
+            Ok(())
+        },
+        show: |conf| conf.http.map_or("off".into(), |address| address.to_string()),
+    },
+    Directive {
+        keyword: "HttpTokenFile",
+        syntax: "path",
+        values: 1..=1,
+        default: Derived {
+            words: "http_token in StateDirectory",
+            make: |_, conf| in_directory(&conf.state_directory, "http_token"),
+        },
+        when: Restart { keep: |to, from| to.http_token_file.clone_from(&from.http_token_file) },
+        set: |conf, words| {
+            conf.http_token_file = value::path(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_path(&conf.http_token_file),
+    },
+    Directive {
+        keyword: "LogLevel",
+        syntax: "level [module=level ...]",
+        values: 1..=64,
+        default: Fixed("info"),
+        when: Reload,
+        set: |conf, words| {
+            conf.log_levels = value::log_levels(words)?;
+            Ok(())
+        },
+        show: |conf| value::emit_log_levels(&conf.log_levels),
+    },
+    Directive {
+        keyword: "LogFormat",
+        syntax: "auto | journal | json | text",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Reload,
+        set: |conf, words| {
+            conf.log_format = value::choice(&words[0], &LOG_FORMAT)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.log_format, &LOG_FORMAT),
+    },
+    Directive {
+        keyword: "CoreDumps",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("no"),
+        when: Restart { keep: |to, from| to.core_dumps = from.core_dumps },
+        set: |conf, words| {
+            conf.core_dumps = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.core_dumps),
+    },
+];
+
+/// What stands in an `App` section.
+pub static APP: [Directive<App>; 2] = [
+    Directive {
+        keyword: "Image",
+        syntax: "none | path",
+        values: 1..=1,
+        default: Fixed("none"),
+        when: Reload,
+        set: |app, words| {
+            let is_none = words[0].text == "none";
+            app.image = if is_none { None } else { Some(value::path(&words[0])?) };
+            Ok(())
+        },
+        show: |app| app.image.as_deref().map_or("none".into(), value::emit_path),
+    },
+    Directive {
+        keyword: "Hidden",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("no"),
+        when: Reload,
+        set: |app, words| {
+            app.hidden = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |app| value::emit_yes_no(app.hidden),
+    },
+];
+
+fn host_name(environment: &Environment, _: &Conf) -> Derivation {
+    let name = &environment.host_name;
+    let word = Word { text: name.clone(), column: 1 };
+    let is_name = value::title(&word, HOST_NAME_LEN_MAX).is_ok();
+    // A machine without a proper name still serves under some name.
+    Ok(match is_name {
+        true => (name.clone(), Origin::Environment("host name")),
+        false => ("punktfunk".into(), Origin::Default),
+    })
+}
+
+fn state_directory(environment: &Environment, _: &Conf) -> Derivation {
+    if let Some(path) = Environment::path(&environment.state_directory, "") {
+        return Ok((path, Origin::Environment("STATE_DIRECTORY")));
+    }
+    if environment.uid == 0 {
+        return Ok(("/var/lib/punktfunk".into(), Origin::Default));
+    }
+    if let Some(path) = Environment::path(&environment.xdg_state_home, "punktfunk") {
+        return Ok((path, Origin::Environment("XDG_STATE_HOME")));
+    }
+    match Environment::path(&environment.home, ".local/state/punktfunk") {
+        Some(path) => Ok((path, Origin::Environment("HOME"))),
+        None => Err("the environment has a path from the root in none of these"),
+    }
+}
+
+fn runtime_directory(environment: &Environment, _: &Conf) -> Derivation {
+    if let Some(path) = Environment::path(&environment.runtime_directory, "") {
+        return Ok((path, Origin::Environment("RUNTIME_DIRECTORY")));
+    }
+    if environment.uid == 0 {
+        return Ok(("/run/punktfunk".into(), Origin::Default));
+    }
+    match Environment::path(&environment.xdg_runtime_dir, "punktfunk") {
+        Some(path) => Ok((path, Origin::Environment("XDG_RUNTIME_DIR"))),
+        None => Err("the environment has a path from the root in none of these"),
+    }
+}
+
+fn in_directory(directory: &Path, name: &str) -> Derivation {
+    let path = directory.join(name).to_str().map(str::to_owned);
+    path.map(|path| (path, Origin::Default)).ok_or("the directory is not UTF-8")
+}

@@ -1,0 +1,257 @@
+//! Log lines on standard error, for whoever reads them at night.
+//!
+//! Under systemd a line begins with its priority as sd-daemon(3) says, and the journal adds the
+//! time; elsewhere it begins with time and level.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::RwLock;
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use punktfunk_core::net::clock;
+
+use crate::conf::{LogFormat, LogLevels};
+
+static LOGGER: Logger = Logger { settings: RwLock::new(None) };
+
+struct Logger {
+    settings: RwLock<Option<Settings>>,
+}
+
+struct Settings {
+    levels: LogLevels,
+    format: LogFormat,
+}
+
+/// Starts logging. `format` is never `Auto`: see [`resolve`].
+pub fn start(levels: LogLevels, format: LogFormat) {
+    configure(levels, format);
+    // An error says that a logger is set already, which is this one.
+    let _ = log::set_logger(&LOGGER);
+}
+
+/// Changes what is logged and how, from the next line on.
+pub fn configure(levels: LogLevels, format: LogFormat) {
+    let most = levels.modules.iter().map(|(_, level)| *level).fold(levels.default, Ord::max);
+    *LOGGER.settings.write().expect("no thread panics while it holds the lock") =
+        Some(Settings { levels, format });
+    log::set_max_level(most);
+}
+
+/// What is logged.
+pub fn levels() -> LogLevels {
+    let settings = LOGGER.settings.read().expect("no thread panics while it holds the lock");
+    let off = || LogLevels { default: LevelFilter::Off, modules: Vec::new() };
+    settings.as_ref().map_or_else(off, |settings| settings.levels.clone())
+}
+
+/// Changes what is logged, from the next line on.
+pub fn set_levels(levels: LogLevels) {
+    let format = {
+        let settings = LOGGER.settings.read().expect("no thread panics while it holds the lock");
+        settings.as_ref().map_or(LogFormat::Text, |settings| settings.format)
+    };
+    configure(levels, format);
+}
+
+/// The format that `Auto` stands for: the journal's when standard error leads there.
+pub fn resolve(format: LogFormat, journal_stream: bool) -> LogFormat {
+    match format {
+        LogFormat::Auto if journal_stream => LogFormat::Journal,
+        LogFormat::Auto => LogFormat::Text,
+        other => other,
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let settings = self.settings.read().expect("no thread panics while it holds the lock");
+        settings
+            .as_ref()
+            .is_some_and(|settings| metadata.level() <= settings.level_of(metadata.target()))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let settings = self.settings.read().expect("no thread panics while it holds the lock");
+        let Some(settings) = settings.as_ref() else {
+            return;
+        };
+        if record.level() > settings.level_of(record.target()) {
+            return;
+        }
+        let line = settings.line(record, clock::unix_us());
+        // Nobody is left to tell when standard error fails.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+impl Settings {
+    /// Our own modules are named without the program: `listen`, `listen::mdns`, `net::tls`.
+    /// Packages of others never say more than warnings, except under `trace`.
+    fn level_of(&self, target: &str) -> LevelFilter {
+        let Some(module) = module(target) else {
+            let most = self.levels.default;
+            return if most == LevelFilter::Trace { most } else { most.min(LevelFilter::Warn) };
+        };
+        let named = self.levels.modules.iter().filter(|(name, _)| {
+            module
+                .strip_prefix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        });
+        let longest = named.max_by_key(|(name, _)| name.len());
+        longest.map_or(self.levels.default, |(_, level)| *level)
+    }
+
+    fn line(&self, record: &Record<'_>, unix_us: u64) -> String {
+        let mut line = String::with_capacity(128);
+        match self.format {
+            LogFormat::Journal => {
+                // The priorities of syslog(3).
+                let priority = match record.level() {
+                    Level::Error => 3,
+                    Level::Warn => 4,
+                    Level::Info => 6,
+                    Level::Debug | Level::Trace => 7,
+                };
+                let _ = write!(line, "<{priority}>");
+                push_message(&mut line, record);
+            }
+            LogFormat::Json => {
+                let mut message = String::new();
+                push_message(&mut message, record);
+                let value = serde_json::json!({
+                    "time": timestamp(unix_us),
+                    "level": record.level().as_str().to_ascii_lowercase(),
+                    "module": module(record.target()).unwrap_or(record.target()),
+                    "message": message,
+                });
+                let _ = write!(line, "{value}");
+            }
+            LogFormat::Auto | LogFormat::Text => {
+                let level = record.level().as_str().to_ascii_lowercase();
+                let _ = write!(line, "{} {level:<6} ", timestamp(unix_us));
+                push_message(&mut line, record);
+            }
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// The message on one line: what would end it or steer a terminal is escaped.
+fn push_message(line: &mut String, record: &Record<'_>) {
+    let message = record.args().to_string();
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+}
+
+fn module(target: &str) -> Option<&str> {
+    let (package, module) = target.split_once("::").unwrap_or((target, ""));
+    matches!(package, "punktfunkd" | "punktfunk_core").then_some(module)
+}
+
+/// RFC 3339 in UTC, with microseconds.
+fn timestamp(unix_us: u64) -> String {
+    let (unix_s, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
+    let (days, second) = (unix_s / 86_400, unix_s % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z")
+}
+
+/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Years are counted from March, so that the leap day is the last of its year; an era is the
+    // 400 years, 146,097 days, after which the calendar repeats. 719,468 days lie between
+    // 0000-03-01 and 1970-01-01.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_the_date_that_calendars_show() {
+        let table = [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (951_782_400_000_001, "2000-02-29T00:00:00.000001Z"),
+            (951_868_799_999_999, "2000-02-29T23:59:59.999999Z"),
+            (951_868_800_000_000, "2000-03-01T00:00:00.000000Z"),
+            (1_795_536_944_000_000, "2026-11-24T16:15:44.000000Z"),
+            (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
+        ];
+        for (unix_us, text) in table {
+            assert_eq!(timestamp(unix_us), text);
+        }
+    }
+
+    #[test]
+    fn a_line_begins_as_its_reader_expects_and_stays_one_line() {
+        let record = |format| {
+            let levels = LogLevels { default: LevelFilter::Info, modules: Vec::new() };
+            let settings = Settings { levels, format };
+            settings.line(
+                &Record::builder()
+                    .level(Level::Warn)
+                    .target("punktfunkd::listen")
+                    .args(format_args!("client \"a\nb\": gone\u{1b}[2J"))
+                    .build(),
+                0,
+            )
+        };
+
+        assert_eq!(record(LogFormat::Journal), "<4>client \"a\\nb\": gone\\u{1b}[2J\n");
+        assert_eq!(
+            record(LogFormat::Text),
+            "1970-01-01T00:00:00.000000Z warn   client \"a\\nb\": gone\\u{1b}[2J\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&record(LogFormat::Json)).unwrap();
+        assert_eq!(json["level"], "warn");
+        assert_eq!(json["module"], "listen");
+    }
+
+    #[test]
+    fn the_longest_module_name_decides_and_other_packages_stay_quiet() {
+        let settings = Settings {
+            levels: LogLevels {
+                default: LevelFilter::Info,
+                modules: vec![
+                    ("listen".into(), LevelFilter::Debug),
+                    ("listen::mdns".into(), LevelFilter::Error),
+                ],
+            },
+            format: LogFormat::Text,
+        };
+        let table = [
+            ("punktfunkd", LevelFilter::Info),
+            ("punktfunkd::listen", LevelFilter::Debug),
+            ("punktfunkd::listen::gamestream", LevelFilter::Debug),
+            ("punktfunkd::listen::mdns", LevelFilter::Error),
+            ("punktfunkd::listener", LevelFilter::Info),
+            ("punktfunk_core::net::tls", LevelFilter::Info),
+            ("mio::poll", LevelFilter::Warn),
+        ];
+        for (target, level) in table {
+            assert_eq!(settings.level_of(target), level, "{target}");
+        }
+    }
+}

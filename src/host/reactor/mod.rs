@@ -1,0 +1,415 @@
+//! The loop: wait, take in what happened, give everyone a bounded turn, carry out what was
+//! decided, expire timers.
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod relay;
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use punktfunk_core::net::Interface;
+use punktfunk_core::net::clock;
+use punktfunk_core::net::process::{Signal, Signals};
+use punktfunk_core::proto::http;
+use rustls::ServerConfig;
+
+use crate::conf::{self, Conf};
+use crate::daemon::{Daemon, Effect};
+use crate::errand::Errands;
+use crate::listen::mdns::Mdns;
+use crate::listen::mgmt::{Engine, Facts, Post, front};
+use crate::listen::table::{BUDGET, Connection, FIRST_TOKEN, Key, Pool, Table};
+use crate::listen::{Door, gamestream};
+use crate::notify::Notify;
+use crate::quota::Quota;
+use crate::{apps, state, trust};
+
+const SIGNALS: Token = Token(0);
+const WAKER: Token = Token(1);
+const MDNS: [Token; 3] = [Token(2), Token(3), Token(4)];
+const FIRST_DOOR: usize = 8; // up to FIRST_TOKEN
+
+/// The engine goes when nobody has asked it for so long.
+const ENGINE_IDLE_TIME: Duration = Duration::from_secs(60);
+/// Requests of the engine that wait for the reactor.
+const POST_COUNT_MAX: usize = 16;
+/// Answers that are being made when the end comes have this long.
+const STOP_TIME: Duration = Duration::from_millis(500);
+
+/// Makes the responder for a configuration, the addresses that are listened on, and the time.
+pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
+
+/// What an errand brought.
+pub enum Done {
+    Conf(Box<Result<Conf, Vec<conf::Error>>>),
+    Image(Key, io::Result<Vec<u8>>),
+    Written(Result<(), String>),
+}
+
+/// What the loop is made of that `main` has to make.
+pub struct Parts {
+    pub daemon: Daemon,
+    pub doors: Vec<Door>,
+    pub directory: Arc<state::Directory>,
+    pub tls: Arc<ServerConfig>,
+    pub token: Option<front::Token>,
+    pub signals: Signals,
+    pub notify: Notify,
+    /// Where the engine of the management API listens.
+    pub engine_path: PathBuf,
+    pub mdns: Option<Mdns>,
+    /// Reads the configuration again; runs off the reactor.
+    pub load: Arc<dyn Fn() -> Result<Conf, Vec<conf::Error>> + Send + Sync>,
+    /// Makes the responder anew when the configuration asks for it.
+    pub open_mdns: OpenMdns,
+    /// Log levels and format of the command line over those of the configuration.
+    pub configure_log: Box<dyn Fn(&Conf)>,
+    /// Keeps other instances off the state directory.
+    pub _lock: state::Lock,
+}
+
+/// What the responder was made for; while this stays, so does it.
+#[derive(PartialEq)]
+struct Announced {
+    is_on: bool,
+    host_name: String,
+    interfaces: Vec<String>,
+}
+
+impl Announced {
+    fn of(conf: &Conf) -> Announced {
+        Announced {
+            is_on: conf.mdns,
+            host_name: conf.host_name.clone(),
+            interfaces: conf.mdns_interfaces.clone(),
+        }
+    }
+}
+
+/// See the module.
+pub struct Reactor {
+    poll: Poll,
+    waker: Arc<Waker>,
+    parts: Parts,
+    table: Table,
+    errands: Errands<Done>,
+    announced: Announced,
+    posts: Receiver<Post>,
+    post_sender: SyncSender<Post>,
+    engine: Option<(Engine, Instant)>,
+    interfaces: Option<(Instant, Vec<Interface>)>,
+    next_alive: Option<Instant>,
+    /// When the daemon ends, whatever is still under way.
+    stop_at: Option<Instant>,
+    /// Lines about connections that could not be taken.
+    exhausted_lines: Quota,
+    /// Lines about callers of the management API without the token.
+    refused_lines: Quota,
+}
+
+impl Reactor {
+    /// Watches everything that is to be watched.
+    pub fn new(mut parts: Parts) -> io::Result<Reactor> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        let waker = Arc::new(Waker::new(registry, WAKER)?);
+        let fd = parts.signals.as_raw_fd();
+        registry.register(&mut SourceFd(&fd), SIGNALS, Interest::READABLE)?;
+        for (index, door) in parts.doors.iter_mut().enumerate() {
+            door.register(registry, Token(FIRST_DOOR + index))?;
+        }
+        if let Some(mdns) = &mut parts.mdns {
+            mdns.register(registry, MDNS)?;
+        }
+        let (post_sender, posts) = sync_channel(POST_COUNT_MAX);
+        Ok(Reactor {
+            errands: Errands::new(Arc::clone(&waker)),
+            waker,
+            table: Table::default(),
+            announced: Announced::of(&parts.daemon.conf),
+            posts,
+            post_sender,
+            engine: None,
+            interfaces: None,
+            next_alive: None,
+            stop_at: None,
+            exhausted_lines: Quota::default(),
+            refused_lines: Quota::default(),
+            poll,
+            parts,
+        })
+    }
+
+    /// Runs until the daemon is told to stop.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        self.parts.notify.ready(&self.status());
+        self.next_alive = self.parts.notify.alive_interval().map(|time| clock::now() + time);
+        while !self.is_over(clock::now()) {
+            let timeout = self.timeout(clock::now());
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let now = clock::now();
+            for event in &events {
+                self.handle_event(event.token(), event.is_readable(), event.is_writable(), now);
+            }
+            self.turn(now);
+            self.expire(now);
+            self.carry_out(now);
+        }
+        self.say_goodbye();
+        Ok(())
+    }
+
+    fn handle_event(&mut self, token: Token, readable: bool, writable: bool, now: Instant) {
+        match token {
+            SIGNALS => {
+                while let Some(signal) = self.parts.signals.poll() {
+                    self.on_signal(signal, now);
+                }
+            }
+            WAKER => {} // errands and posts are asked each turn
+            token if MDNS.contains(&token) => {
+                if let Some(mdns) = &mut self.parts.mdns {
+                    mdns.note_ready(token);
+                }
+            }
+            Token(index) if index < FIRST_TOKEN => {
+                if let Some(door) = self.parts.doors.get_mut(index - FIRST_DOOR) {
+                    door.handle_ready();
+                }
+            }
+            token => self.table.handle_ready(token, readable, writable),
+        }
+    }
+
+    /// One bounded turn for everyone.
+    fn turn(&mut self, now: Instant) {
+        while let Some(done) = self.errands.poll() {
+            self.on_done(done, now);
+        }
+        while let Ok(post) = self.posts.try_recv() {
+            let facts = self.facts();
+            self.parts.daemon.handle_post(post, &facts, now);
+        }
+        for index in 0..self.parts.doors.len() {
+            for accepted in self.parts.doors[index].poll_turn(now) {
+                self.on_accepted(accepted, now);
+            }
+        }
+        for (queue, budget) in BUDGET {
+            self.serve_queue(queue, budget, now);
+        }
+        if let Some(mdns) = &mut self.parts.mdns {
+            mdns.turn(now);
+        }
+    }
+
+    /// Does what was decided. What that leads to is decided and done as well.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(effect) = self.parts.daemon.poll_effect() {
+            match effect {
+                Effect::Answer(key, bytes) => self.answer(key, &bytes, now),
+                Effect::Configured => self.on_configured(now),
+                Effect::Cut(fingerprint) => {
+                    let is_its = |connection: &Connection| {
+                        let client = connection.client.as_ref();
+                        client.is_some_and(|client| client.fingerprint() == fingerprint)
+                    };
+                    for key in self.table.keys(is_its) {
+                        self.remove(key, now);
+                    }
+                }
+                Effect::LoadConf => {
+                    let load = Arc::clone(&self.parts.load);
+                    if let Err(error) = self.errands.give(move || Done::Conf(Box::new(load()))) {
+                        let errors = vec![conf::Error::system("configuration", &error)];
+                        self.parts.daemon.handle_conf(Err(errors));
+                    }
+                }
+                Effect::ReadImage(key, path) => {
+                    let job = move || Done::Image(key, apps::read_image(&path));
+                    if let Err(error) = self.errands.give(job) {
+                        self.on_done(Done::Image(key, Err(error)), now);
+                    }
+                }
+                Effect::WriteClients(bytes) => {
+                    let directory = Arc::clone(&self.parts.directory);
+                    let job = move || {
+                        let written = directory.write(trust::FILE, &bytes);
+                        Done::Written(written.map_err(|error| error.to_string()))
+                    };
+                    if let Err(error) = self.errands.give(job) {
+                        self.parts.daemon.handle_written(Err(error.to_string()), now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.parts.daemon.handle_timeout(now);
+        for key in self.table.expired(now) {
+            self.on_expired(key, now);
+        }
+        if self.next_alive.is_some_and(|at| at <= now) {
+            self.parts.notify.alive();
+            self.next_alive = self.parts.notify.alive_interval().map(|time| now + time);
+        }
+        let is_unused = |(_, used): &(Engine, Instant)| now >= *used + ENGINE_IDLE_TIME;
+        if self.engine.as_ref().is_some_and(is_unused)
+            && let Some((mut engine, _)) = self.engine.take()
+        {
+            engine.stop();
+        }
+    }
+
+    fn timeout(&self, now: Instant) -> Option<Duration> {
+        let has_work = self.table.has_work()
+            || self.parts.doors.iter().any(|door| door.has_work(now))
+            || self.parts.mdns.as_ref().is_some_and(Mdns::has_work);
+        if has_work {
+            return Some(Duration::ZERO);
+        }
+        let doors = self.parts.doors.iter().filter_map(Door::poll_timeout);
+        let engine = self.engine.as_ref().map(|(_, used)| *used + ENGINE_IDLE_TIME);
+        let mdns = self.parts.mdns.as_ref().and_then(Mdns::poll_timeout);
+        doors
+            .chain(self.table.poll_timeout())
+            .chain(self.parts.daemon.poll_timeout())
+            .chain(mdns)
+            .chain(engine)
+            .chain(self.next_alive)
+            .chain(self.stop_at)
+            .min()
+            .map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    fn on_signal(&mut self, signal: Signal, now: Instant) {
+        match signal {
+            Signal::Dump => {
+                for line in self.parts.daemon.dump(now) {
+                    ::log::info!("{line}");
+                }
+                let count = |pool| self.table.count(pool);
+                ::log::info!(
+                    "state: {} connections from the network, {} local, {} local over TCP",
+                    count(Pool::Network),
+                    count(Pool::Local),
+                    count(Pool::Api),
+                );
+            }
+            Signal::Reload => self.parts.daemon.reload(None),
+            // Logs go to standard error; there is no file to open again.
+            Signal::Reopen => ::log::debug!("signal: USR2 has no meaning here"),
+            Signal::Stop if self.stop_at.is_none() => {
+                ::log::info!("stopping");
+                self.parts.notify.stopping();
+                self.parts.doors.clear();
+                self.stop_at = Some(now + STOP_TIME);
+                if let Some(mdns) = &mut self.parts.mdns {
+                    mdns.close(now);
+                }
+            }
+            Signal::Stop => self.stop_at = Some(now),
+        }
+    }
+
+    /// Whether the end has come: all that was begun is done, or there is no more time for it.
+    fn is_over(&self, now: Instant) -> bool {
+        self.stop_at.is_some_and(|stop_at| {
+            let is_answered = self.table.keys(Connection::owes).is_empty();
+            let is_idle = is_answered && self.parts.daemon.is_idle() && self.errands.is_idle();
+            is_idle || stop_at <= now
+        })
+    }
+
+    fn say_goodbye(mut self) {
+        if let Some((mut engine, _)) = self.engine.take() {
+            engine.stop();
+        }
+        ::log::info!("stopped");
+    }
+
+    fn on_done(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),
+            Done::Image(key, Ok(bytes)) => {
+                let answer = http::respond(200, apps::image_type(&bytes), &[], &bytes);
+                self.answer(key, &answer, now);
+            }
+            Done::Image(key, Err(error)) => {
+                ::log::warn!("box art: {error}");
+                self.answer(key, &gamestream::not_found(), now);
+            }
+            Done::Written(written) => self.parts.daemon.handle_written(written, now),
+        }
+    }
+
+    fn on_configured(&mut self, now: Instant) {
+        (self.parts.configure_log)(&self.parts.daemon.conf);
+        self.parts.notify.status(&self.status());
+        let announced = Announced::of(&self.parts.daemon.conf);
+        if self.announced == announced {
+            return;
+        }
+        self.announced = announced;
+        let bound: Vec<IpAddr> = self.parts.doors.iter().filter_map(Door::ip).collect();
+        if let Some(mut mdns) = self.parts.mdns.take() {
+            mdns.close(now);
+            mdns.deregister(self.poll.registry());
+        }
+        let mut mdns = (self.parts.open_mdns)(&self.parts.daemon.conf, &bound, now);
+        if let Some(new) = &mut mdns
+            && let Err(error) = new.register(self.poll.registry(), MDNS)
+        {
+            ::log::warn!("mdns: not watched: {error}");
+            mdns = None;
+        }
+        self.parts.mdns = mdns;
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            listen: self
+                .parts
+                .doors
+                .iter()
+                .map(|door| (door.plane, door.address.clone()))
+                .collect(),
+            connection_count: self.table.count(Pool::Network),
+            connections_by: self
+                .parts
+                .daemon
+                .ledger
+                .trust()
+                .clients()
+                .iter()
+                .map(|client| {
+                    let fingerprint = client.certificate.fingerprint();
+                    (fingerprint, self.table.count_by(fingerprint))
+                })
+                .collect(),
+            mdns_instance: self.parts.mdns.as_ref().map(|mdns| mdns.instance().to_owned()),
+            mdns_interfaces: self.parts.mdns.as_ref().map(Mdns::interfaces).unwrap_or_default(),
+        }
+    }
+
+    fn status(&self) -> String {
+        let addresses: Vec<&str> =
+            self.parts.doors.iter().map(|door| door.address.as_str()).collect();
+        let clients = self.parts.daemon.ledger.trust().clients().len();
+        format!("Listening on {}; {clients} clients paired", addresses.join(", "))
+    }
+}
