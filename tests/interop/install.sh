@@ -1,0 +1,100 @@
+#!/bin/bash
+# scripts/install puts every file where it belongs, with its mode, and takes it off again.
+# usage: tests/interop/install.sh DIR, where DIR holds the built programs
+set -euo pipefail
+programs=$(cd "${1:?the folder of the built programs}" && pwd)
+cd "$(dirname "$0")/../.."
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+root=$folder/root
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# Every file below $root, with its mode.
+files() {
+    [[ ! -d $root ]] || (cd "$root" && find . -type f -printf '%m %P\n' | sort -k 2)
+}
+
+expect() { # expect WHAT, and on standard input the files that must be there
+    diff <(sort -k 2) <(files) || fail "$1: not the files that must be there"
+}
+
+pages() { # pages PREFIX
+    local page
+    for page in man/*; do
+        echo "644 $1/share/man/man${page##*.}/${page##*/}"
+    done
+}
+
+system_files() {
+    cat <<END
+644 etc/punktfunk.conf
+755 usr/local/bin/punktfunkctl
+755 usr/local/bin/punktfunkd
+644 usr/local/lib/systemd/system/punktfunkd.service
+644 usr/local/lib/systemd/user/punktfunkd.service
+644 usr/local/share/doc/punktfunk/punktfunk.conf
+END
+    pages usr/local
+}
+
+install_here() {
+    scripts/install --destdir "$root" --programs "$programs" "$@"
+}
+
+for page in punktfunkd.8 punktfunk.conf.5 punktfunkctl.8 punktfunk.7; do
+    [[ -f man/$page ]] || fail "man/$page is missing"
+done
+
+install_here
+system_files | expect 'installed'
+"$root/usr/local/bin/punktfunkd" -V >/dev/null
+"$root/usr/local/bin/punktfunkd" -t -c "$root/etc/punktfunk.conf"
+install_here
+system_files | expect 'installed twice'
+
+echo '# mine' >>"$root/etc/punktfunk.conf"
+install_here | grep --quiet 'kept /etc/punktfunk.conf' || fail 'an edited configuration: not told'
+tail -n 1 "$root/etc/punktfunk.conf" | grep --quiet '^# mine$' || fail 'overwritten'
+install_here --uninstall | grep --quiet 'kept /etc/punktfunk.conf' || fail 'kept: not told'
+echo '644 etc/punktfunk.conf' | expect 'taken off, edited'
+
+rm -r "$root"
+install_here
+install_here --uninstall
+expect 'taken off' </dev/null
+
+# Another prefix is in the units as well, and systemd finds those in /etc.
+install_here --prefix /opt/punktfunk
+for unit in system user; do
+    grep --quiet '^ExecStart=/opt/punktfunk/bin/punktfunkd$' \
+        "$root/etc/systemd/$unit/punktfunkd.service" || fail "$unit unit: names another program"
+done
+install_here --prefix /opt/punktfunk --uninstall
+expect 'taken off another prefix' </dev/null
+
+# For one user, nothing lies outside the home directory.
+export HOME=/home/somebody
+unset XDG_CONFIG_HOME XDG_STATE_HOME
+install_here --user
+{
+    cat <<END
+644 home/somebody/.config/punktfunk/punktfunk.conf
+644 home/somebody/.config/systemd/user/punktfunkd.service
+755 home/somebody/.local/bin/punktfunkctl
+755 home/somebody/.local/bin/punktfunkd
+644 home/somebody/.local/share/doc/punktfunk/punktfunk.conf
+END
+    pages home/somebody/.local
+} | expect 'installed for a user'
+install_here --user --uninstall
+expect 'taken off for a user' </dev/null
+
+for wrong in '--prefix relative' '--destdir' '--user --prefix /x' '--what'; do
+    # shellcheck disable=SC2086 # each row is several words
+    if scripts/install $wrong >/dev/null 2>&1; then fail "$wrong: taken"; fi
+done

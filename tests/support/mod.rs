@@ -1,0 +1,385 @@
+//! A running punktfunkd for tests: a process of an ordinary user, with a folder, ports and sockets
+//! of its own.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Whom the daemon runs as when the tests are root: `nobody`.
+const USER: u32 = 65_534;
+/// How long anything may take before a test gives up on it. Never what a test is about.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder that goes with the value.
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// A new folder that the daemon's user owns.
+    pub fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("punktfunk-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        give(&path);
+        Folder { path }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it with this content, which the daemon's user owns.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
+        let path = self.path.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        give(&path);
+        path
+    }
+
+    /// A folder in it, which the daemon's user owns.
+    pub fn folder(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.path.join(name);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        give(&path);
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn give(path: &Path) {
+    if is_root() {
+        chown(path, Some(USER), Some(USER)).unwrap();
+    }
+}
+
+/// Whether the tests are run by root, who may do more than the daemon may.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// A program of this package, where every user can run it.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let built = Path::new(env!("CARGO_BIN_EXE_punktfunkd")).parent().unwrap();
+    let folder = FOLDER.get_or_init(|| {
+        if !is_root() {
+            return built.to_owned();
+        }
+        // The build may lie where only root can look.
+        let name = format!("punktfunk-test-{}-programs", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["punktfunkd", "punktfunkctl"] {
+            fs::copy(built.join(name), folder.join(name)).unwrap();
+        }
+        folder
+    });
+    folder.join(name)
+}
+
+/// A command that runs as the daemon's user, in an environment that names nothing of ours.
+pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
+    if is_root() {
+        command.uid(USER).gid(USER);
+    }
+    command
+}
+
+/// A program that ends by itself: its status and what it said.
+pub fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// A base port of GameStream whose two TCP ports are free at the moment.
+pub fn free_port() -> u16 {
+    for _ in 0..100 {
+        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+        let Ok(http) = TcpListener::bind(any) else { continue };
+        let port = http.local_addr().unwrap().port();
+        let https = SocketAddr::new(any.ip(), port.saturating_sub(5));
+        if port > 2000 && port < 65_000 && TcpListener::bind(https).is_ok() {
+            return port;
+        }
+    }
+    panic!("no two free ports five apart");
+}
+
+/// Waits until `check` gives something.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "did not happen in {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The daemon.
+pub struct Daemon {
+    child: Child,
+    folder: Folder,
+    notify: UnixDatagram,
+    /// Its base port.
+    pub port: u16,
+}
+
+impl Daemon {
+    /// Starts one with these lines in its configuration, above those that keep it apart, and an
+    /// identity from the vectors. Returns when it says that it is ready.
+    pub fn start(lines: &str) -> Daemon {
+        let folder = Folder::new();
+        let state = folder.folder("state", 0o700);
+        for (name, content) in [
+            ("gamestream_key.pem", include_str!("../vectors/certificates/host.key.pem")),
+            ("gamestream_cert.pem", include_str!("../vectors/certificates/host.pem")),
+        ] {
+            folder.file(&format!("state/{name}"), content, 0o600);
+        }
+        drop(state);
+        let port = free_port();
+        Daemon::start_in(folder, port, lines)
+    }
+
+    /// As [`Daemon::start`], in a folder that may hold state already.
+    pub fn start_in(folder: Folder, port: u16, lines: &str) -> Daemon {
+        write_conf(&folder, port, lines);
+        let (child, notify) = spawn(&folder, &[]);
+        let daemon = Daemon { child, folder, notify, port };
+        daemon.wait_ready();
+        daemon
+    }
+
+    fn wait_ready(&self) {
+        let said = self.notification();
+        assert!(said.starts_with("READY=1\n"), "{said:?}\n{}", self.log());
+    }
+
+    /// The next thing that the service manager is told.
+    #[track_caller]
+    pub fn notification(&self) -> String {
+        let mut buffer = [0; 4096];
+        match self.notify.recv(&mut buffer) {
+            Ok(len) => String::from_utf8(buffer[..len].to_vec()).unwrap(),
+            Err(error) => panic!("no notification: {error}\n{}", self.log()),
+        }
+    }
+
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/control")
+    }
+
+    /// Its state directory.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// All it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it has logged something that contains `part`.
+    #[track_caller]
+    pub fn wait_log(&self, part: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(part) {
+            assert!(Instant::now() < end, "not logged: {part:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Replaces its configuration; it has to be told.
+    pub fn configure(&self, lines: &str) {
+        write_conf(&self.folder, self.port, lines);
+    }
+
+    /// Sends a signal: TERM, HUP, USR1 ...
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends it as a service manager does, and hands over its folder.
+    pub fn stop(mut self) -> (ExitStatus, Folder) {
+        self.signal("TERM");
+        let status = self.wait();
+        let folder = std::mem::replace(&mut self.folder, Folder { path: PathBuf::from("/nowhere") });
+        (status, folder)
+    }
+
+    /// What punktfunkctl says.
+    pub fn ctl(&self, words: &[&str]) -> Output {
+        let mut command = command(program("punktfunkctl"));
+        output(command.arg("-s").arg(self.socket()).args(words))
+    }
+
+    /// What punktfunkctl says when all is well, as the data of its JSON.
+    #[track_caller]
+    pub fn ctl_json(&self, words: &[&str]) -> Value {
+        let output = self.ctl(&[&["--json"], words].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(output.status.success(), "{value}");
+        assert_eq!((&value["version"], &value["ok"]), (&Value::from(1), &Value::from(true)));
+        value["data"].clone()
+    }
+
+    /// One request to the management API: status and body.
+    pub fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut socket = UnixStream::connect(self.socket()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (status, body) = split_answer(&answer);
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    /// One request in the clear, over IPv4: status and body.
+    pub fn http(&self, target: &str) -> (u16, String) {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let answer = exchange(SocketAddr::from(([127, 0, 0, 1], self.port)), request.as_bytes());
+        split_answer(&String::from_utf8_lossy(&answer))
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Open descriptors.
+    pub fn descriptor_count(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon\n{}---", self.log());
+        }
+    }
+}
+
+/// Writes the configuration of a daemon that keeps to its folder.
+pub fn write_conf(folder: &Folder, port: u16, lines: &str) -> PathBuf {
+    let path = folder.path().display();
+    let conf = format!(
+        "StateDirectory {path}/state\nRuntimeDirectory {path}/run\nGameStreamPort {port}\n\
+         {}{}{lines}\n",
+        unless(lines, "Mdns", "Mdns no\n"),
+        unless(lines, "Http", "Http off\n"),
+    );
+    folder.file("punktfunk.conf", conf, 0o644)
+}
+
+fn unless(lines: &str, keyword: &str, line: &'static str) -> &'static str {
+    let has = lines.lines().any(|line| line.split_whitespace().next() == Some(keyword));
+    if has { "" } else { line }
+}
+
+/// Starts the daemon on the configuration of a folder, with a service manager to tell.
+pub fn spawn(folder: &Folder, words: &[&str]) -> (Child, UnixDatagram) {
+    let path = folder.path().join("notify");
+    let _ = fs::remove_file(&path);
+    let notify = UnixDatagram::bind(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
+    notify.set_read_timeout(Some(PATIENCE)).unwrap();
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let child = command(program("punktfunkd"))
+        .arg("-c")
+        .arg(folder.path().join("punktfunk.conf"))
+        .args(words)
+        .env("NOTIFY_SOCKET", &path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    (child, notify)
+}
+
+/// Sends bytes and reads until the other end closes; what came before a reset counts too.
+pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = socket.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let _ = socket.shutdown(Shutdown::Both);
+    answer
+}
+
+/// Status and body of an HTTP answer; status 0 for what is none.
+pub fn split_answer(answer: &str) -> (u16, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or(0), body.to_owned())
+}
