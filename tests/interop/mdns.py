@@ -19,7 +19,8 @@ def find(name):
         zeroconf.close()
     if info is None:
         sys.exit("not found")
-    if not info.server.startswith("punktfunk-") or info.properties:
+    # Some versions show the one empty string of an empty TXT record as a property without a name.
+    if not info.server.startswith("punktfunk-") or any(info.properties):
         sys.exit(f"odd: {info}")
     for address in info.parsed_addresses():
         print(address)
