@@ -8,6 +8,8 @@
 
 pub mod pem;
 
+use super::calendar::DateTime;
+
 /// Identifier octets.
 pub mod tag {
     /// INTEGER.
@@ -172,32 +174,13 @@ pub fn bit_string(bytes: &[u8]) -> Vec<u8> {
 /// Times behind [`TIME_S_MAX`] become that.
 pub fn time(unix_s: u64) -> Vec<u8> {
     let unix_s = unix_s.min(TIME_S_MAX);
-    let (year, month, day) = date(unix_s / 86_400);
-    let second = unix_s % 86_400;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let DateTime { year, month, day, hour, minute, second } = DateTime::of(unix_s);
     let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
     if unix_s < UTC_TIME_END_S {
         tlv(tag::UTC_TIME, format!("{:02}{rest}", year % 100).as_bytes())
     } else {
         tlv(tag::GENERALIZED_TIME, format!("{year:04}{rest}").as_bytes())
     }
-}
-
-/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Years begin in March here: the day that leap years add is then the last, and months before
-    // it have a regular pattern of 153 days in five.
-    const DAYS_TO_1970: u64 = 719_468; // from 0000-03-01
-    let days = days + DAYS_TO_1970;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]

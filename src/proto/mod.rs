@@ -1,5 +1,6 @@
 //! Protocols: bytes and instants in, bytes and events out. No socket, clock or thread.
 
+pub mod calendar;
 pub mod cert;
 pub mod der;
 pub mod gamestream;
