@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use punktfunk_core::proto::gamestream::http::{AppEntry, app_ids};
@@ -68,7 +69,8 @@ impl Apps {
 
 /// Reads box art. Blocks.
 pub fn read_image(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    // A pipe that nobody writes to must not be waited for.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
@@ -87,5 +89,25 @@ pub fn image_type(bytes: &[u8]) -> &'static str {
         [0xff, 0xd8, 0xff, ..] => "image/jpeg",
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::state::tests::Folder;
+
+    #[test]
+    fn a_pipe_is_no_picture_and_is_not_waited_for() {
+        let folder = Folder::new();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+
+        for path in [pipe.as_path(), folder.path()] {
+            let error = read_image(path).unwrap_err().to_string();
+            assert_eq!(error, "not a regular file");
+        }
     }
 }

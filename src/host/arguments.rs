@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+
 use argh::FromArgs;
 
 /// Stream this machine's desktop and games to Moonlight clients. See punktfunkd(8).
@@ -52,8 +54,13 @@ pub struct EarlyExit {
 
 impl Arguments {
     /// Parses the command line, its first word apart.
-    pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, EarlyExit> {
-        let words = unbundle(words);
+    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, EarlyExit> {
+        let words = words.map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+        let words = words.map_err(|word| EarlyExit {
+            output: format!("{word:?} is no text in UTF-8"),
+            is_help: false,
+        })?;
+        let words = unbundle(words.into_iter());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let arguments = Arguments::from_args(&["punktfunkd"], &words).map_err(|exit| {
             EarlyExit { output: exit.output.trim_end().to_owned(), is_help: exit.status.is_ok() }
@@ -101,7 +108,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, EarlyExit> {
-        Arguments::parse(line.split_whitespace().map(str::to_owned))
+        Arguments::parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Daemon {
     effects: VecDeque<Effect>,
     /// Who asked for the reload that is under way; a signal waits for nothing.
     reload_waiters: Vec<SyncSender<mgmt::Answer>>,
+    /// Who asked for another since that one began, which may have read the files already.
+    next_reload: Option<Vec<SyncSender<mgmt::Answer>>>,
     is_reloading: bool,
 }
 
@@ -120,6 +122,7 @@ impl Daemon {
             started: now,
             effects: VecDeque::new(),
             reload_waiters: Vec::new(),
+            next_reload: None,
             is_reloading: false,
         }
     }
@@ -213,15 +216,22 @@ impl Daemon {
             // Whoever asked may have gone.
             let _ = waiter.try_send(answer.clone());
         }
+        if let Some(waiters) = self.next_reload.take() {
+            self.is_reloading = true;
+            self.reload_waiters = waiters;
+            self.effects.push_back(Effect::LoadConf);
+        }
     }
 
     /// Has the configuration read again; `waiter` hears what came of it.
     pub fn reload(&mut self, waiter: Option<SyncSender<mgmt::Answer>>) {
-        self.reload_waiters.extend(waiter);
-        if !self.is_reloading {
-            self.is_reloading = true;
-            self.effects.push_back(Effect::LoadConf);
+        if self.is_reloading {
+            self.next_reload.get_or_insert_default().extend(waiter);
+            return;
         }
+        self.is_reloading = true;
+        self.reload_waiters.extend(waiter);
+        self.effects.push_back(Effect::LoadConf);
     }
 
     /// What SIGUSR1 asks for: the state, for the log.
@@ -324,5 +334,59 @@ impl Daemon {
                 self.push(Effect::Answer(connection, gamestream::xml(200, &body)));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+    use crate::conf::{Environment, Sources};
+    use crate::state::Directory;
+    use crate::state::tests::Folder;
+
+    fn conf() -> Conf {
+        let overrides = ["StateDirectory=/s".to_owned(), "RuntimeDirectory=/r".to_owned()];
+        let environment = Environment::default();
+        conf::load(&Sources { file: None, overrides: &overrides, environment: &environment })
+            .unwrap()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any moment will do")]
+    fn daemon() -> Daemon {
+        let folder = Folder::new();
+        let directory = Directory::open(folder.path(), true).unwrap();
+        for (name, text) in [
+            ("gamestream_key.pem", include_str!("../../tests/vectors/certificates/host.key.pem")),
+            ("gamestream_cert.pem", include_str!("../../tests/vectors/certificates/host.pem")),
+        ] {
+            directory.write(name, text.as_bytes()).unwrap();
+        }
+        let (identity, _) = Identity::open(&directory).unwrap();
+        Daemon::new(conf(), identity, Trust::default(), Instant::now())
+    }
+
+    #[test]
+    fn who_asks_for_a_reload_while_another_reads_gets_what_is_read_after() {
+        let mut daemon = daemon();
+        let (first, hears_first) = sync_channel(1);
+        let (second, hears_second) = sync_channel(1);
+
+        daemon.reload(Some(first));
+        let reads = daemon.poll_effect();
+        daemon.reload(Some(second));
+        let waits = daemon.poll_effect();
+        daemon.handle_conf(Ok(conf()));
+        let heard = (hears_first.try_recv().is_ok(), hears_second.try_recv().is_ok());
+        let effects: Vec<Effect> = std::iter::from_fn(|| daemon.poll_effect()).collect();
+        daemon.handle_conf(Ok(conf()));
+
+        assert!(matches!(reads, Some(Effect::LoadConf)) && waits.is_none());
+        assert_eq!(heard, (true, false));
+        assert!(matches!(effects[..], [Effect::Configured, Effect::LoadConf]), "{effects:?}");
+        assert!(hears_second.try_recv().is_ok());
+        assert!(matches!(daemon.poll_effect(), Some(Effect::Configured)));
+        assert!(daemon.poll_effect().is_none());
     }
 }

@@ -8,17 +8,20 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use punktfunk_core::net::clock;
+use punktfunk_core::net::{clock, process};
 use punktfunk_core::proto::calendar::DateTime;
 
 use crate::conf::{LogFormat, LogLevels};
 
-static LOGGER: Logger = Logger { settings: RwLock::new(None) };
+static LOGGER: Logger = Logger { settings: RwLock::new(None), lost: AtomicU64::new(0) };
 
 struct Logger {
     settings: RwLock<Option<Settings>>,
+    /// Lines since the last one that standard error took.
+    lost: AtomicU64,
 }
 
 struct Settings {
@@ -82,9 +85,22 @@ impl Log for Logger {
         if record.level() > settings.level_of(record.target()) {
             return;
         }
-        let line = settings.line(record, clock::unix_us());
+        // A reader that has stopped reading must not stop the daemon.
+        if !process::stderr_has_room() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let mut lines = String::new();
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let mut record = Record::builder();
+            let record = record.level(Level::Warn).target(module_path!());
+            let message = format_args!("log: {lost} lines lost, standard error took no more");
+            lines = settings.line(&record.args(message).build(), clock::unix_us());
+        }
+        lines += &settings.line(record, clock::unix_us());
         // Nobody is left to tell when standard error fails.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = std::io::stderr().write_all(lines.as_bytes());
     }
 
     fn flush(&self) {}

@@ -19,8 +19,9 @@ mod reactor;
 mod state;
 mod trust;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -79,20 +80,13 @@ struct Surroundings {
 
 fn main() -> ExitCode {
     end_with_panics();
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
-        Err(exit) if exit.is_help => {
-            println!("{}", exit.output);
-            return ExitCode::from(Exit::Done as u8);
-        }
-        Err(exit) => {
-            eprintln!("punktfunkd: {}", exit.output);
-            return ExitCode::from(Exit::Usage as u8);
-        }
+        Err(exit) if exit.is_help => return end(print(&format!("{}\n", exit.output))),
+        Err(exit) => return end(Err(Exit::Usage.because(exit.output))),
     };
     if arguments.version {
-        println!("{}", capability::version());
-        return ExitCode::from(Exit::Done as u8);
+        return end(print(&format!("{}\n", capability::version())));
     }
     let surroundings = Surroundings::read();
     match run(&arguments, &surroundings) {
@@ -104,6 +98,23 @@ fn main() -> ExitCode {
             ExitCode::from(exit as u8)
         }
     }
+}
+
+/// The end of a run that began no log.
+fn end(result: Result<(), Failure>) -> ExitCode {
+    let Err(Failure(exit, why)) = result else {
+        return ExitCode::from(Exit::Done as u8);
+    };
+    // Nobody is left to tell when standard error fails.
+    let _ = writeln!(io::stderr(), "punktfunkd: {why}");
+    ExitCode::from(exit as u8)
+}
+
+/// Writes what was asked for to standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|error| Exit::Conf.because(format!("standard output: {error}")))
 }
 
 fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure> {
@@ -126,20 +137,18 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure
     let conf = load().map_err(|errors| {
         let prefix = if surroundings.has_journal { "<3>" } else { "" };
         for error in &errors {
-            eprintln!("{prefix}{error}");
+            let _ = writeln!(io::stderr(), "{prefix}{error}");
         }
         Exit::Conf.because("")
     })?;
     if arguments.effective {
-        print!("{}", conf.print());
-        return Ok(());
+        return print(&conf.print());
     }
     if arguments.test {
         return Ok(());
     }
     if arguments.no_network {
-        print!("{}", capability::report(&conf, &surroundings.conf));
-        return Ok(());
+        return print(&capability::report(&conf, &surroundings.conf));
     }
 
     let has_journal = surroundings.has_journal;
@@ -242,9 +251,13 @@ fn conf_file(arguments: &Arguments, environment: &Environment) -> Option<PathBuf
 /// directories that only root can make.
 fn take_privileges_off(conf: &Conf) -> Result<(), Failure> {
     process::forbid_new_privileges().map_err(|error| Exit::Fault.because(error))?;
-    if !conf.core_dumps {
-        process::forbid_core_dumps().map_err(|error| Exit::Fault.because(error))?;
-    }
+    become_run_as(conf)?;
+    // The kernel forbids core dumps where a process becomes another user.
+    let set = if conf.core_dumps { process::allow_core_dumps } else { process::forbid_core_dumps };
+    set().map_err(|error| Exit::Fault.because(error))
+}
+
+fn become_run_as(conf: &Conf) -> Result<(), Failure> {
     let uid = process::uid();
     let Some(name) = &conf.run_as else {
         if uid != 0 {
@@ -388,12 +401,19 @@ impl Surroundings {
                 host_name: host_name(),
                 uid,
             },
-            has_journal: var("JOURNAL_STREAM").is_some(),
+            has_journal: var("JOURNAL_STREAM").is_some_and(|stream| is_stderr(&stream)),
             notify_socket: var("NOTIFY_SOCKET"),
             watchdog_us: var("WATCHDOG_USEC"),
             watchdog_pid: var("WATCHDOG_PID"),
         }
     }
+}
+
+/// Whether standard error is the stream with these numbers of device and inode. A program that was
+/// started below a service may have its variable without its standard error.
+fn is_stderr(stream: &OsStr) -> bool {
+    let stderr = fs::metadata("/proc/self/fd/2");
+    stderr.is_ok_and(|it| stream == format!("{}:{}", it.dev(), it.ino()).as_str())
 }
 
 /// The name of this machine, as the kernel has it.

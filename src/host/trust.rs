@@ -68,6 +68,12 @@ impl fmt::Display for Error {
     }
 }
 
+/// What files of every version have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -93,12 +99,13 @@ enum Protocol {
 impl Trust {
     /// Reads the file.
     pub fn parse(bytes: &[u8]) -> Result<Trust, Error> {
-        let file: File =
-            serde_json::from_slice(bytes).map_err(|error| Error::File(error.to_string()))?;
-        if file.version != FILE_VERSION {
-            let message = format!("version {}, this program reads {FILE_VERSION}", file.version);
+        let no_json = |error: serde_json::Error| Error::File(error.to_string());
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(no_json)?;
+        if version != FILE_VERSION {
+            let message = format!("version {version}, this program reads {FILE_VERSION}");
             return Err(Error::File(message));
         }
+        let file: File = serde_json::from_slice(bytes).map_err(no_json)?;
         let mut trust = Trust::default();
         for entry in file.clients {
             let certificate = Certificate::parse_pem(entry.certificate.as_bytes())

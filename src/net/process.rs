@@ -142,10 +142,25 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     check(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) })
 }
 
+/// The limits of this process decide about core dumps, and other processes of the same user may
+/// read its memory.
+pub fn allow_core_dumps() -> io::Result<()> {
+    // SAFETY: takes integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
+}
+
 /// Sets which permissions new files and sockets never get; returns the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer, never fails.
     unsafe { libc::umask(mask) }
+}
+
+/// Whether a line of up to 4 KiB can be written to standard error without waiting for its reader.
+/// True as well where the write would fail.
+pub fn stderr_has_room() -> bool {
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: `stderr` is one whole pollfd and outlives the call.
+    unsafe { libc::poll(&mut stderr, 1, 0) != 0 }
 }
 
 /// Ends the process at once: no destructors, no exit handlers. For panics, when nothing in the
@@ -175,8 +190,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Blocks the daemon's signals in this thread and all that it will start, and ignores
-    /// SIGPIPE. To be called before any other thread exists.
+    /// Blocks the daemon's signals in this thread and all that it will start, and ignores SIGPIPE
+    /// and SIGXFSZ: writing fails instead. To be called before any other thread exists.
     pub fn open() -> io::Result<Signals> {
         let taken = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
@@ -188,6 +203,7 @@ impl Signals {
             }
             check(libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut()))?;
             libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
             libc::signalfd(-1, set.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)
         };
         check(fd)?;

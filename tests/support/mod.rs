@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Whom the daemon runs as when the tests are root: `nobody`.
-const USER: u32 = 65_534;
+pub const USER: u32 = 65_534;
 /// How long anything may take before a test gives up on it. Never what a test is about.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,6 +40,19 @@ impl Folder {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         give(&path);
         Folder { path }
+    }
+
+    /// As [`Folder::new`], with a state directory that holds the identity of the vectors.
+    pub fn with_identity() -> Folder {
+        let folder = Folder::new();
+        folder.folder("state", 0o700);
+        for (name, content) in [
+            ("gamestream_key.pem", include_str!("../vectors/certificates/host.key.pem")),
+            ("gamestream_cert.pem", include_str!("../vectors/certificates/host.pem")),
+        ] {
+            folder.file(&format!("state/{name}"), content, 0o600);
+        }
+        folder
     }
 
     pub fn path(&self) -> &Path {
@@ -91,6 +104,7 @@ pub fn program(name: &str) -> PathBuf {
         if !is_root() {
             return built.to_owned();
         }
+        remove_stale_programs();
         // The build may lie where only root can look.
         let name = format!("punktfunk-test-{}-programs", std::process::id());
         let folder = std::env::temp_dir().join(name);
@@ -103,6 +117,18 @@ pub fn program(name: &str) -> PathBuf {
         folder
     });
     folder.join(name)
+}
+
+/// Removes the folders of test programs that have ended, which is after their last code.
+fn remove_stale_programs() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let pid = name.strip_prefix("punktfunk-test-").and_then(|it| it.strip_suffix("-programs"));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another test program may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// A command that runs as the daemon's user, in an environment that names nothing of ours.
@@ -160,29 +186,31 @@ impl Daemon {
     /// Starts one with these lines in its configuration, above those that keep it apart, and an
     /// identity from the vectors. Returns when it says that it is ready.
     pub fn start(lines: &str) -> Daemon {
-        let folder = Folder::new();
-        let state = folder.folder("state", 0o700);
-        for (name, content) in [
-            ("gamestream_key.pem", include_str!("../vectors/certificates/host.key.pem")),
-            ("gamestream_cert.pem", include_str!("../vectors/certificates/host.pem")),
-        ] {
-            folder.file(&format!("state/{name}"), content, 0o600);
-        }
-        drop(state);
-        let port = free_port();
-        Daemon::start_in(folder, port, lines)
+        Daemon::start_in(Folder::with_identity(), free_port(), lines)
     }
 
     /// As [`Daemon::start`], in a folder that may hold state already.
     pub fn start_in(folder: Folder, port: u16, lines: &str) -> Daemon {
-        write_conf(&folder, port, lines);
-        let (child, notify) = spawn(&folder, &[]);
-        let daemon = Daemon { child, folder, notify, port };
+        let daemon = Daemon::begin(folder, port, lines, |_| {});
         daemon.wait_ready();
         daemon
     }
 
-    fn wait_ready(&self) {
+    /// As [`Daemon::start_in`], without waiting; `change` has the last word on how it is started.
+    pub fn begin(
+        folder: Folder,
+        port: u16,
+        lines: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Daemon {
+        write_conf(&folder, port, lines);
+        let (child, notify) = spawn_with(&folder, change);
+        Daemon { child, folder, notify, port }
+    }
+
+    /// Waits until it says that it is ready.
+    #[track_caller]
+    pub fn wait_ready(&self) {
         let said = self.notification();
         assert!(said.starts_with("READY=1\n"), "{said:?}\n{}", self.log());
     }
@@ -263,7 +291,8 @@ impl Daemon {
     pub fn stop(mut self) -> (ExitStatus, Folder) {
         self.signal("TERM");
         let status = self.wait();
-        let folder = std::mem::replace(&mut self.folder, Folder { path: PathBuf::from("/nowhere") });
+        let folder =
+            std::mem::replace(&mut self.folder, Folder { path: PathBuf::from("/nowhere") });
         (status, folder)
     }
 
@@ -307,9 +336,7 @@ impl Daemon {
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        process_status(self.pid(), "VmRSS").split(' ').next().unwrap().parse().unwrap()
     }
 
     /// Open descriptors.
@@ -347,23 +374,55 @@ fn unless(lines: &str, keyword: &str, line: &'static str) -> &'static str {
 
 /// Starts the daemon on the configuration of a folder, with a service manager to tell.
 pub fn spawn(folder: &Folder, words: &[&str]) -> (Child, UnixDatagram) {
+    spawn_with(folder, |command| {
+        command.args(words);
+    })
+}
+
+/// As [`spawn`]; `change` has the last word on how it is started.
+pub fn spawn_with(folder: &Folder, change: impl FnOnce(&mut Command)) -> (Child, UnixDatagram) {
     let path = folder.path().join("notify");
     let _ = fs::remove_file(&path);
     let notify = UnixDatagram::bind(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     notify.set_read_timeout(Some(PATIENCE)).unwrap();
     let log = fs::File::create(folder.path().join("log")).unwrap();
-    let child = command(program("punktfunkd"))
+    let mut command = command(program("punktfunkd"));
+    command
         .arg("-c")
         .arg(folder.path().join("punktfunk.conf"))
-        .args(words)
         .env("NOTIFY_SOCKET", &path)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    (child, notify)
+        .stderr(log);
+    change(&mut command);
+    (command.spawn().unwrap(), notify)
+}
+
+/// A start of the daemon that must end by itself: its exit status and what it logged.
+#[track_caller]
+pub fn refusal(folder: &Folder, words: &[&str]) -> (i32, String) {
+    let (mut child, _notify) = spawn(folder, words);
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status.code().expect("no signal ended it"), log());
+        }
+        if Instant::now() >= end {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("does not end\n{}", log());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The value of a line of /proc/PID/status, its parts joined by one space.
+pub fn process_status(pid: u32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).unwrap();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Sends bytes and reads until the other end closes; what came before a reset counts too.
