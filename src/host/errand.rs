@@ -65,6 +65,11 @@ impl<T: Send + 'static> Errands<T> {
         }
     }
 
+    /// Errands that nobody has begun.
+    pub fn waiting_count(&self) -> usize {
+        lock(&self.shared).jobs.len()
+    }
+
     /// What came of the errand that was done first and not asked for yet.
     pub fn poll(&self) -> Option<T> {
         lock(&self.shared).done.pop_front()

@@ -55,16 +55,16 @@ impl<T> Ledger<T> {
         &self.trust
     }
 
-    /// Takes a change. An error gives the waiter back: too many wait already. After each call,
-    /// [`Ledger::poll_write`] is to be asked.
+    /// Takes a change. An error gives the waiter back: too many wait already, so this one will not
+    /// be written. After each call, [`Ledger::poll_write`] is to be asked.
     pub fn handle_change(&mut self, change: Change, waiter: T) -> Result<(), T> {
-        if self.waiting.len() >= WAITING_COUNT_MAX {
-            return Err(waiter);
-        }
         if let Change::Unpair(fingerprint) = &change
             && let Ok(trust) = self.trust.without(*fingerprint)
         {
             self.trust = trust;
+        }
+        if self.waiting.len() >= WAITING_COUNT_MAX {
+            return Err(waiter);
         }
         self.waiting.push_back((change, waiter));
         Ok(())
@@ -97,6 +97,7 @@ impl<T> Ledger<T> {
         let (change, waiter) = self.writing.take()?;
         let outcome = match written {
             Err(why) => Outcome::NotWritten(why),
+            Ok(()) if self.is_revoked(&change) => Outcome::Refused(Error::Unknown),
             // The list may have lost clients since, never gained any.
             Ok(()) => match self.after(&change) {
                 Ok(trust) => {
@@ -114,12 +115,20 @@ impl<T> Ledger<T> {
         self.writing.is_none() && self.waiting.is_empty()
     }
 
+    /// Whether a client was paired again, and then unpaired before that was written.
+    fn is_revoked(&self, change: &Change) -> bool {
+        let Change::Pair(client) = change else {
+            return false;
+        };
+        let unpair = Change::Unpair(client.certificate.fingerprint());
+        self.waiting.iter().any(|(later, _)| *later == unpair)
+    }
+
     fn after(&self, change: &Change) -> Result<Trust, Error> {
         match change {
             Change::Pair(client) => self.trust.with(client.clone()),
             Change::Rename(fingerprint, name) => self.trust.renamed(*fingerprint, name),
-            // Mostly it is gone since that was asked for; one whose pairing was being written then
-            // goes now.
+            // It is gone since that was asked for.
             Change::Unpair(fingerprint) => {
                 Ok(self.trust.without(*fingerprint).unwrap_or_else(|_| self.trust.clone()))
             }
@@ -201,6 +210,37 @@ mod tests {
         assert_eq!(renamed, Some((1, Outcome::Refused(Error::Unknown))));
         assert_eq!(Trust::parse(&last), Ok(Trust::default()));
         assert!(ledger.is_idle());
+    }
+
+    #[test]
+    fn a_pairing_on_its_way_does_not_bring_an_unpaired_client_back() {
+        let mut ledger = with_client();
+        let fingerprint = client(0).certificate.fingerprint();
+
+        ledger.handle_change(Change::Pair(client(0)), 1).unwrap();
+        ledger.poll_write().unwrap().unwrap();
+        ledger.handle_change(Change::Unpair(fingerprint), 2).unwrap();
+        let paired = ledger.handle_written(Ok(()));
+        assert_eq!(ledger.trust(), &Trust::default());
+        ledger.poll_write().unwrap().unwrap();
+        ledger.handle_written(Err("disk full".into()));
+
+        assert_eq!(paired, Some((1, Outcome::Refused(Error::Unknown))));
+        assert_eq!(ledger.trust(), &Trust::default());
+    }
+
+    #[test]
+    fn unpairing_holds_even_where_too_many_changes_wait() {
+        let mut ledger = with_client();
+        let fingerprint = client(0).certificate.fingerprint();
+        for _ in 0..WAITING_COUNT_MAX {
+            ledger.handle_change(Change::Rename(fingerprint, "x".into()), 0).unwrap();
+        }
+
+        let refused = ledger.handle_change(Change::Unpair(fingerprint), 1);
+
+        assert_eq!(refused, Err(1));
+        assert_eq!(ledger.trust(), &Trust::default());
     }
 
     #[test]

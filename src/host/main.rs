@@ -199,6 +199,8 @@ fn prepare(
         let is_second = error.is_control && error.source.kind() == io::ErrorKind::AddrInUse;
         if is_second { Exit::Running.because(error) } else { Exit::Bind.because(error) }
     })?;
+    let descriptor_count =
+        process::raise_descriptor_limit().map_err(|error| Exit::Fault.because(error))?;
     let tls = tls::server_config(&identity.certificate, &identity.key_pkcs8)
         .map_err(|error| Exit::State.because(error))?;
     let notify = Notify::open(
@@ -219,11 +221,12 @@ fn prepare(
     let host_label = format!("punktfunk-{}", identity.label());
     let open_mdns =
         move |conf: &Conf, bound: &[IpAddr], now: Instant| open_mdns(conf, &host_label, bound, now);
-    let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::ip).collect();
+    let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::announced_ip).collect();
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
         daemon: Daemon::new(conf, identity, trust, now),
         doors,
+        descriptor_count,
         directory: Arc::new(directory),
         tls,
         token,
@@ -315,11 +318,12 @@ fn open_runtime_directory(path: &Path) -> Result<PathBuf, String> {
     make(path, 0o755)?;
     let private = path.join("private");
     make(&private, 0o700)?;
-    for path in [path, &private] {
+    let writes = "must be a directory that this user owns and nobody else can write to";
+    let enters = "must be a directory that this user owns and nobody else can enter";
+    for (path, others, what) in [(path, 0o022, writes), (&private, 0o077, enters)] {
         let metadata = fs::symlink_metadata(path).map_err(|error| fail(path, &error))?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_dir() || metadata.uid() != process::uid() || mode & 0o022 != 0 {
-            let what = "must be a directory that this user owns and nobody else can write to";
+        let mode = metadata.permissions().mode();
+        if !metadata.is_dir() || metadata.uid() != process::uid() || mode & others != 0 {
             return Err(fail(path, &what));
         }
     }

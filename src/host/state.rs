@@ -227,13 +227,20 @@ fn replace(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::R
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    // Opened before the new name counts, so that only a disk that fails can stop what follows.
+    let parent = open_parent(path)?;
     let result = fill_new(&temporary, fill).and_then(|()| fs::rename(&temporary, path));
     if result.is_err() {
         // The reason to tell is the first one.
         let _ = fs::remove_file(&temporary);
         return result;
     }
-    sync_parent(path)
+    // Brings the new name to the disk.
+    match parent.sync_all() {
+        // Some file systems have nothing to do here.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
 }
 
 fn fill_new(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
@@ -244,16 +251,10 @@ fn fill_new(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     file.sync_all()
 }
 
-/// Brings a new name to the disk.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match File::open(parent)?.sync_all() {
-        // Some file systems have nothing to do here.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        result => result,
+fn open_parent(path: &Path) -> io::Result<File> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent),
+        _ => File::open("."),
     }
 }
 

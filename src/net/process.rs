@@ -149,6 +149,18 @@ pub fn allow_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
+/// Lets this process have as many descriptors as its hard limit says; returns how many.
+pub fn raise_descriptor_limit() -> io::Result<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a whole rlimit and outlives the calls.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
+        limit.rlim_cur = limit.rlim_max;
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &limit))?;
+    }
+    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+}
+
 /// Sets which permissions new files and sockets never get; returns the mask before.
 pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: takes an integer, never fails.

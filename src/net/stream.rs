@@ -2,9 +2,9 @@
 //!
 //! Readiness comes from mio's edges and is remembered until a call would block, so a stream can be
 //! served a little at a time and in turn with others, and one that never says anything is never
-//! served at all. A stream that is done sends what it owes,
-//! says so, and then reads to the peer's end: a socket closed with unread bytes would reset the
-//! connection, and the peer could lose the answer.
+//! served at all. A stream that is done sends what it owes, says so, and then reads to the peer's
+//! end: a socket closed with unread bytes would reset the connection, and the peer could lose the
+//! answer.
 
 #![forbid(unsafe_code)]
 

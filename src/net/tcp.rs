@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
+use super::sockaddr::{Name, check};
 use crate::proto::hex;
 
 /// Connections that the kernel completes before we accept them.
@@ -22,39 +23,13 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if let IpAddr::V6(ip) = address.ip() {
         set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, ip != Ipv6Addr::UNSPECIFIED)?;
     }
-    bind(fd, address)?;
+    let name = Name::from(address);
+    let (place, len) = name.as_raw();
+    // SAFETY: `place` has `len` bytes, in `name`, which outlives the call.
+    check(unsafe { libc::bind(fd, place, len) })?;
     // SAFETY: no pointers.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
     Ok(TcpListener::from(socket))
-}
-
-fn bind(fd: RawFd, address: SocketAddr) -> io::Result<()> {
-    match address {
-        SocketAddr::V4(address) => {
-            let name = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: address.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from(*address.ip()).to_be() },
-                sin_zero: [0; 8],
-            };
-            let len = size_of_val(&name) as libc::socklen_t;
-            // SAFETY: `name` is a whole sockaddr_in of `len` bytes and outlives the call.
-            check(unsafe { libc::bind(fd, (&raw const name).cast(), len) })?;
-        }
-        SocketAddr::V6(address) => {
-            let name = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: address.port().to_be(),
-                sin6_flowinfo: 0,
-                sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
-                sin6_scope_id: address.scope_id(),
-            };
-            let len = size_of_val(&name) as libc::socklen_t;
-            // SAFETY: `name` is a whole sockaddr_in6 of `len` bytes and outlives the call.
-            check(unsafe { libc::bind(fd, (&raw const name).cast(), len) })?;
-        }
-    }
-    Ok(())
 }
 
 fn set_flag(fd: RawFd, level: i32, option: i32, on: bool) -> io::Result<()> {
@@ -63,10 +38,6 @@ fn set_flag(fd: RawFd, level: i32, option: i32, on: bool) -> io::Result<()> {
     // SAFETY: `value` is an int of `len` bytes and outlives the call.
     check(unsafe { libc::setsockopt(fd, level, option, (&raw const value).cast(), len) })?;
     Ok(())
-}
-
-fn check(result: i32) -> io::Result<i32> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// The user and process behind a Unix stream, as they were when it was connected (unix(7)).

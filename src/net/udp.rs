@@ -14,6 +14,9 @@ const IPV6_MULTICAST_ALL: i32 = 29;
 /// The hop count by which receivers know that a datagram did not pass a router.
 const HOPS: i32 = 255;
 
+/// Datagrams that one call to [`MulticastSocket::receive`] drops before it gives up.
+const DROP_COUNT_MAX: usize = 64;
+
 /// Room for the one control message that is asked for or given: a packet info of either family.
 const CONTROL_LEN: usize = 64;
 
@@ -126,9 +129,10 @@ impl MulticastSocket {
     }
 
     /// Takes the next datagram into `buffer`, `None` if there is none. One that is longer than
-    /// `buffer`, or of which the kernel does not say where it came in, is dropped.
+    /// `buffer`, or of which the kernel does not say where it came in, is dropped. After many of
+    /// these the rest waits for the next to arrive, as if there were none.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
-        loop {
+        for _ in 0..DROP_COUNT_MAX {
             match self.receive_one(buffer) {
                 Ok(Some(datagram)) => return Ok(Some(datagram)),
                 Ok(None) => {}
@@ -139,6 +143,7 @@ impl MulticastSocket {
                 },
             }
         }
+        Ok(None)
     }
 
     /// One system call; `None` for a datagram that is dropped.

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Bytes of a file at most.
@@ -40,12 +40,12 @@ pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> io::Result<Content> {
-        // Looked at before it is opened: to open a pipe is to wait for its other end.
-        if !fs::metadata(path)?.is_file() {
+        // A pipe that nobody writes to must not be waited for.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::other("not a regular file"));
         }
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
         let mut bytes = Vec::new();
         file.take(FILE_LEN_MAX as u64 + 1).read_to_end(&mut bytes)?;
         Ok(Content {

@@ -23,6 +23,8 @@ use punktfunk_core::proto::mdns::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::quota::Quota;
+
 /// Datagrams of either socket in one turn.
 const RECEIVE_BUDGET: usize = 64;
 /// Bytes of either socket in one turn: what is long takes long.
@@ -69,6 +71,8 @@ pub struct Mdns {
     served: Vec<Interface>,
     /// The name that was logged last.
     instance: String,
+    /// Lines about names that somebody else has.
+    taken_lines: Quota,
     tokens: Option<[Token; 3]>,
     has_changed: bool,
     buffer: Vec<u8>,
@@ -116,6 +120,7 @@ impl Mdns {
             bound,
             wanted: interfaces.to_vec(),
             served: Vec::new(),
+            taken_lines: Quota::default(),
             tokens: None,
             has_changed: false,
             buffer: vec![0; PACKET_LEN_MAX],
@@ -184,7 +189,8 @@ impl Mdns {
         self.send();
         let instance = self.responder.instance();
         if instance != self.instance {
-            ::log::info!("mdns: {:?} is taken, announcing {instance:?}", self.instance);
+            let level = self.taken_lines.level(::log::Level::Info, now);
+            ::log::log!(level, "mdns: {:?} is taken, announcing {instance:?}", self.instance);
             self.instance = instance;
         }
     }

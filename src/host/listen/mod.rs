@@ -215,11 +215,13 @@ impl Door {
         self.paused_until
     }
 
-    /// The address, for a TCP listener.
-    pub fn ip(&self) -> Option<IpAddr> {
+    /// The address that clients are to be told of, for a listener that they begin at.
+    pub fn announced_ip(&self) -> Option<IpAddr> {
         match &self.socket {
-            DoorSocket::Tcp(socket) => Some(socket.local_addr().ok()?.ip()),
-            DoorSocket::Unix(..) => None,
+            DoorSocket::Tcp(socket) if self.plane == Plane::Http => {
+                Some(socket.local_addr().ok()?.ip())
+            }
+            _ => None,
         }
     }
 

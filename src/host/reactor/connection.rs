@@ -21,6 +21,10 @@ use crate::listen::{Accepted, Knock};
 const LOCAL_COUNT_MAX: usize = 64;
 /// Connections to the management API over TCP at most.
 const API_COUNT_MAX: usize = 16;
+/// Descriptors that connections from the network leave to everything else: files, listeners, and
+/// four for each caller of the management API, which are its own, ours to the engine, and the two
+/// without which the engine's library panics.
+const DESCRIPTORS_RESERVED: usize = 64 + 4 * (LOCAL_COUNT_MAX + API_COUNT_MAX);
 /// An answer is on its way out for this long at most.
 const CLOSING_TIME: Duration = Duration::from_secs(10);
 /// How long what the kernel said of hardware addresses is believed.
@@ -53,7 +57,7 @@ impl Reactor {
         let count_max = match pool {
             Pool::Api => API_COUNT_MAX,
             Pool::Local => LOCAL_COUNT_MAX,
-            Pool::Network => self.parts.daemon.conf.connections_max,
+            Pool::Network => self.network_count_max(),
         };
         if self.table.count(pool) >= count_max {
             self.evict(pool, now);
@@ -76,6 +80,13 @@ impl Reactor {
         connection.peer = knock.peer;
         connection.local = knock.local;
         self.table.insert(connection, self.poll.registry());
+    }
+
+    /// As the configuration says, as long as enough descriptors are left.
+    fn network_count_max(&self) -> usize {
+        let descriptor_count = self.parts.descriptor_count;
+        let left = descriptor_count - DESCRIPTORS_RESERVED.min(descriptor_count / 2);
+        self.parts.daemon.conf.connections_max.min(left)
     }
 
     pub(super) fn evict(&mut self, pool: Pool, now: Instant) {

@@ -6,6 +6,7 @@
 mod connection;
 mod relay;
 
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -42,6 +43,8 @@ const FIRST_DOOR: usize = 8; // up to FIRST_TOKEN
 const ENGINE_IDLE_TIME: Duration = Duration::from_secs(60);
 /// Requests of the engine that wait for the reactor.
 const POST_COUNT_MAX: usize = 16;
+/// Errands that may wait before a picture: clients must not keep trust from being written.
+const IMAGE_WAITING_COUNT_MAX: usize = 8;
 /// Answers that are being made when the end comes have this long.
 const STOP_TIME: Duration = Duration::from_millis(500);
 
@@ -59,6 +62,8 @@ pub enum Done {
 pub struct Parts {
     pub daemon: Daemon,
     pub doors: Vec<Door>,
+    /// As many as this process may have.
+    pub descriptor_count: usize,
     pub directory: Arc<state::Directory>,
     pub tls: Arc<ServerConfig>,
     pub token: Option<front::Token>,
@@ -112,6 +117,8 @@ pub struct Reactor {
     stop_at: Option<Instant>,
     /// Lines about connections that could not be taken.
     exhausted_lines: Quota,
+    /// Lines about pictures that cannot be read.
+    image_lines: Quota,
     /// Lines about callers of the management API without the token.
     refused_lines: Quota,
 }
@@ -143,6 +150,7 @@ impl Reactor {
             next_alive: None,
             stop_at: None,
             exhausted_lines: Quota::default(),
+            image_lines: Quota::default(),
             refused_lines: Quota::default(),
             poll,
             parts,
@@ -238,6 +246,11 @@ impl Reactor {
                         self.parts.daemon.handle_conf(Err(errors));
                     }
                 }
+                Effect::ReadImage(key, _)
+                    if self.errands.waiting_count() >= IMAGE_WAITING_COUNT_MAX =>
+                {
+                    self.answer(key, &gamestream::not_found(), now);
+                }
                 Effect::ReadImage(key, path) => {
                     let job = move || Done::Image(key, apps::read_image(&path));
                     if let Err(error) = self.errands.give(job) {
@@ -269,7 +282,7 @@ impl Reactor {
         }
         let is_unused = |(_, used): &(Engine, Instant)| now >= *used + ENGINE_IDLE_TIME;
         if self.engine.as_ref().is_some_and(is_unused)
-            && let Some((mut engine, _)) = self.engine.take()
+            && let Some((engine, _)) = self.engine.take()
         {
             engine.stop();
         }
@@ -335,9 +348,10 @@ impl Reactor {
         })
     }
 
-    fn say_goodbye(mut self) {
-        if let Some((mut engine, _)) = self.engine.take() {
-            engine.stop();
+    fn say_goodbye(self) {
+        if self.engine.is_some() {
+            // Its thread may wait for an answer still, and ends with the process.
+            let _ = fs::remove_file(&self.parts.engine_path);
         }
         ::log::info!("stopped");
     }
@@ -350,7 +364,8 @@ impl Reactor {
                 self.answer(key, &answer, now);
             }
             Done::Image(key, Err(error)) => {
-                ::log::warn!("box art: {error}");
+                let level = self.image_lines.level(::log::Level::Warn, now);
+                ::log::log!(level, "box art: {error}");
                 self.answer(key, &gamestream::not_found(), now);
             }
             Done::Written(written) => self.parts.daemon.handle_written(written, now),
@@ -365,7 +380,7 @@ impl Reactor {
             return;
         }
         self.announced = announced;
-        let bound: Vec<IpAddr> = self.parts.doors.iter().filter_map(Door::ip).collect();
+        let bound: Vec<IpAddr> = self.parts.doors.iter().filter_map(Door::announced_ip).collect();
         if let Some(mut mdns) = self.parts.mdns.take() {
             mdns.close(now);
             mdns.deregister(self.poll.registry());

@@ -61,6 +61,8 @@ impl Reactor {
 
     pub(super) fn open_backend(&mut self, client: Key, now: Instant) -> io::Result<Key> {
         if self.engine.as_ref().is_none_or(|(engine, _)| engine.is_finished()) {
+            // One that ended by itself takes the path away, so it goes before the next comes.
+            self.engine = None;
             let (posts, waker) = (self.post_sender.clone(), Arc::clone(&self.waker));
             let engine = Engine::start(&self.parts.engine_path, posts, waker)?;
             self.engine = Some((engine, now));

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -30,7 +30,6 @@ const REPLY_TIME: Duration = Duration::from_secs(9);
 pub struct Engine {
     server: Arc<ServerHandle>,
     thread: JoinHandle<()>,
-    path: PathBuf,
 }
 
 /// [`Server`] has no `Debug`.
@@ -43,8 +42,9 @@ impl std::fmt::Debug for ServerHandle {
 }
 
 impl Engine {
-    /// Starts it on a Unix socket at `path`, where nobody else may be listening. It asks through
-    /// `posts`, and `waker` tells the reactor to look.
+    /// Starts it on a Unix socket at `path`, where nobody else may be listening, an earlier one
+    /// included: that takes the path away when it is dropped. It asks through `posts`, and `waker`
+    /// tells the reactor to look.
     pub fn start(path: &Path, posts: SyncSender<Post>, waker: Arc<Waker>) -> io::Result<Engine> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -58,7 +58,7 @@ impl Engine {
             .name("engine".into())
             .stack_size(512 * 1024)
             .spawn(move || run(&theirs.0, &posts, &waker))?;
-        Ok(Engine { server, thread, path: path.to_owned() })
+        Ok(Engine { server, thread })
     }
 
     /// Whether it has ended by itself, as it does when its listener fails.
@@ -66,11 +66,11 @@ impl Engine {
         self.thread.is_finished()
     }
 
-    /// Tells it to stop. Its thread ends soon after, and nobody waits for it.
-    pub fn stop(&mut self) {
+    /// Ends it. Its thread must have nothing to do, because it is waited for. What is left is the
+    /// server's own to end when it is dropped: it wakes its threads by way of its path.
+    pub fn stop(self) {
         self.server.0.unblock();
-        // One that is gone already is as good as removed.
-        let _ = fs::remove_file(&self.path);
+        self.thread.join().expect("a panic of the other thread ends the process");
     }
 }
 
