@@ -11,8 +11,8 @@ use punktfunk_core::proto::gamestream::http::{AppEntry, app_ids};
 
 use crate::conf;
 
-/// Box art larger than this is not read.
-const IMAGE_LEN_MAX: u64 = 4 * 1024 * 1024;
+/// Box art larger than this is not read: every connection may ask for one.
+const IMAGE_LEN_MAX: u64 = 1024 * 1024;
 
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,7 @@ pub fn read_image(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(IMAGE_LEN_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > IMAGE_LEN_MAX {
-        return Err(io::Error::other("larger than 4 MiB"));
+        return Err(io::Error::other("larger than 1 MiB"));
     }
     Ok(bytes)
 }

@@ -107,6 +107,23 @@ pub struct Counters {
     pub pairings_failed: u64,
 }
 
+impl Counters {
+    /// Each with its name.
+    pub fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("accepted", self.accepted),
+            ("accept_errors", self.accept_errors),
+            ("bad_requests", self.bad_requests),
+            ("evicted", self.evicted),
+            ("handshake_failures", self.handshake_failures),
+            ("pairings_done", self.pairings_done),
+            ("pairings_failed", self.pairings_failed),
+            ("refused", self.refused),
+            ("timed_out", self.timed_out),
+        ]
+    }
+}
+
 impl Daemon {
     /// A daemon that begins with what its files hold.
     pub fn new(conf: Conf, identity: Identity, trust: Trust, now: Instant) -> Daemon {
@@ -152,9 +169,17 @@ impl Daemon {
         }
     }
 
-    /// Whether an address may ask for anything at all.
-    pub fn admits(&self, ip: IpAddr) -> bool {
-        self.conf.admits(ip.to_canonical())
+    /// Whether an address may ask for anything at all. `is_on_link` says that it is of a network
+    /// that this machine is in.
+    pub fn admits(&self, ip: IpAddr, is_on_link: bool) -> bool {
+        self.conf.admits(ip.to_canonical(), is_on_link)
+    }
+
+    /// The end has come: devices that wait for their PIN are told so.
+    pub fn stop(&mut self, now: Instant) {
+        while let Some(ended) = self.pairings.poll_waiting(now) {
+            self.on_pairing_ended(ended, now);
+        }
     }
 
     /// How long the answer to a request may take: a first stage of pairing waits for its PIN, and
@@ -237,19 +262,20 @@ impl Daemon {
     /// What SIGUSR1 asks for: the state, for the log.
     pub fn dump(&self, now: Instant) -> Vec<String> {
         let mut lines = vec![format!(
-            "state: up {} s, {} clients paired, {} pairings under way, {:?}",
+            "state: up {} s, {} clients paired, {} pairings under way",
             now.duration_since(self.started).as_secs(),
             self.ledger.trust().clients().len(),
             self.pairings.pending_count(),
-            self.counters,
         )];
+        let counts = self.counters.named().map(|(name, count)| format!("{name} {count}"));
+        lines.push(format!("state: counted {}", counts.join(", ")));
         for client in self.ledger.trust().clients() {
             let fingerprint = client.certificate.fingerprint();
             lines.push(format!("state: client {:?}, {fingerprint}", client.name));
         }
         for (entry, _) in self.pairings.entries() {
             let (id, address, state) = (entry.id, entry.address, &entry.state);
-            lines.push(format!("state: pairing {id} from {address}, {state:?}"));
+            lines.push(format!("state: pairing {id} from {address}, {state}"));
         }
         lines
     }

@@ -14,6 +14,7 @@ mod listen;
 mod log;
 mod notify;
 mod pairing;
+mod peer;
 mod quota;
 mod reactor;
 mod state;
@@ -195,7 +196,9 @@ fn prepare(
     };
     let engine_path =
         open_runtime_directory(&conf.runtime_directory).map_err(|why| Exit::State.because(why))?;
-    let doors = listen::open(&conf).map_err(|error| {
+    let group =
+        listen::control_group(&conf.control_socket).map_err(|why| Exit::Conf.because(why))?;
+    let doors = listen::open(&conf, group).map_err(|error| {
         let is_second = error.is_control && error.source.kind() == io::ErrorKind::AddrInUse;
         if is_second { Exit::Running.because(error) } else { Exit::Bind.because(error) }
     })?;
@@ -281,7 +284,10 @@ fn become_run_as(conf: &Conf) -> Result<(), Failure> {
         return Ok(());
     }
     if uid != 0 {
-        let why = format!("RunAs {name}: only root can become another user, and this is not root");
+        let why = format!(
+            "RunAs {name}: only root can become another user, and this is not root; leave RunAs \
+             out and start punktfunkd as that user, which User= does in a unit"
+        );
         return Err(Exit::Conf.because(why));
     }
     for (path, mode) in [(&conf.state_directory, 0o700), (&conf.runtime_directory, 0o755)] {
@@ -299,8 +305,15 @@ fn make_directory_for(path: &Path, mode: u32, user: &User) -> io::Result<()> {
         // Whose it is was somebody's decision; the daemon says later if it does not fit.
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
+    // Below what others may change, root makes nothing; the user does that itself, later. In a
+    // sticky directory such as /tmp nobody can change what is root's.
+    let is_safe = |folder: &Path| {
+        fs::metadata(folder)
+            .is_ok_and(|it| it.uid() == 0 && (it.mode() & 0o022 == 0 || it.mode() & 0o1000 != 0))
+    };
+    let real = path.parent().and_then(|parent| fs::canonicalize(parent).ok());
+    if !real.is_some_and(|real| real.ancestors().all(is_safe)) {
+        return Ok(());
     }
     fs::DirBuilder::new().mode(mode).create(path)?;
     std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
@@ -342,6 +355,7 @@ fn read_trust(directory: &Directory) -> Result<Trust, String> {
 
 fn open_mdns(conf: &Conf, host_label: &str, bound: &[IpAddr], now: Instant) -> Option<Mdns> {
     if !conf.mdns || bound.is_empty() {
+        ::log::info!("mdns: off");
         return None;
     }
     let instance = listen::mdns::instance_name(&conf.host_name);
@@ -349,7 +363,10 @@ fn open_mdns(conf: &Conf, host_label: &str, bound: &[IpAddr], now: Instant) -> O
     let bound = bound.to_vec();
     match Mdns::open(&instance, host_label, kinds, bound, &conf.mdns_interfaces, now) {
         Ok(mdns) => {
-            ::log::info!("mdns: announcing {instance:?} on {}", mdns.interfaces().join(", "));
+            match mdns.interfaces().as_slice() {
+                [] => ::log::warn!("mdns: no interface to announce {instance:?} on yet"),
+                names => ::log::info!("mdns: announcing {instance:?} on {}", names.join(", ")),
+            }
             Some(mdns)
         }
         Err(error) => {

@@ -18,8 +18,12 @@ use punktfunk_core::proto::gamestream::pairing::{
 };
 use ring::rand::SecureRandom;
 
+use crate::peer;
+
 /// Exchanges at most at a time, over all addresses.
 const PENDING_COUNT_MAX: usize = 8;
+/// Of these, those of one holder of addresses, which has many in IPv6.
+const HELD_COUNT_MAX: usize = 4;
 /// Exchanges that are over and still shown.
 const RECENT_COUNT_MAX: usize = 16;
 /// How long a PIN that was used is refused for another exchange.
@@ -87,6 +91,17 @@ pub enum State {
     Waiting,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            State::Failed(failure) => write!(f, "failed: {failure}"),
+            State::Paired => f.write_str("paired"),
+            State::Proving => f.write_str("proving its PIN"),
+            State::Waiting => f.write_str("waiting for its PIN"),
+        }
+    }
+}
+
 /// Why an exchange ended without trust.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
@@ -100,6 +115,8 @@ pub enum Failure {
     Protocol(pairing::Error),
     /// The administrator said no.
     Rejected,
+    /// The host is on its way out.
+    Stopping,
     /// Nothing came in time.
     TimedOut,
     /// The PIN had been used before.
@@ -116,6 +133,7 @@ impl fmt::Display for Failure {
             Failure::NotStored(why) => write!(f, "not stored: {why}"),
             Failure::Protocol(error) => error.fmt(f),
             Failure::Rejected => f.write_str("rejected by the administrator"),
+            Failure::Stopping => f.write_str("the host is stopping"),
             Failure::TimedOut => f.write_str("nothing heard in time"),
             Failure::UsedPin => f.write_str("that PIN was used before"),
             Failure::WrongPin => f.write_str("wrong PIN"),
@@ -140,8 +158,8 @@ pub enum Refusal {
     PinUsed,
     /// The exchange has its PIN already, or is over.
     NotWaiting,
-    /// Too many attempts failed.
-    TooManyFailures,
+    /// Too many attempts failed; one is forgotten after so many minutes.
+    TooManyFailures(u16),
     /// No exchange has that number.
     Unknown,
 }
@@ -160,8 +178,8 @@ impl fmt::Display for Refusal {
                 "this PIN was used before; start the pairing again on the device for a new one",
             ),
             Refusal::NotWaiting => f.write_str("this pairing does not wait for a PIN"),
-            Refusal::TooManyFailures => {
-                f.write_str("Too many pairings have failed, try again later")
+            Refusal::TooManyFailures(minutes) => {
+                write!(f, "Too many pairings have failed, try again in {minutes} min")
             }
             Refusal::Unknown => f.write_str("no such pairing"),
         }
@@ -224,9 +242,14 @@ impl<C: Copy + PartialEq> Pairings<C> {
         }
         self.failed.retain(|at| now.duration_since(*at) < limit.window);
         if self.failed.len() >= limit.count {
-            return Err((Refusal::TooManyFailures, None));
+            let oldest = self.failed[self.failed.len() - limit.count];
+            let wait = limit.window.saturating_sub(now.duration_since(oldest));
+            let minutes = u16::try_from(wait.as_secs().div_ceil(60)).unwrap_or(u16::MAX);
+            return Err((Refusal::TooManyFailures(minutes), None));
         }
-        if self.pending_count() >= PENDING_COUNT_MAX {
+        let is_its = |it: &&Pending<C>| peer::holder(it.entry.address) == peer::holder(address);
+        let held_count = self.pending.iter().filter(is_its).count();
+        if self.pending_count() >= PENDING_COUNT_MAX || held_count >= HELD_COUNT_MAX {
             return Err((Refusal::Full, None));
         }
         let PairRequest::GetServerCert { certificate, device_name, .. } = request else {
@@ -373,6 +396,13 @@ impl<C: Copy + PartialEq> Pairings<C> {
         let position = self.pending.iter().position(is_it)?;
         self.pending[position].waiting = None;
         Some(self.end(position, Failure::Cancelled, now))
+    }
+
+    /// The next exchange that waits for its PIN, which will not come any more.
+    pub fn poll_waiting(&mut self, now: Instant) -> Option<Ended<C>> {
+        let is_waiting = |pending: &Pending<C>| pending.entry.state == State::Waiting;
+        let position = self.pending.iter().position(is_waiting)?;
+        Some(self.end(position, Failure::Stopping, now))
     }
 
     /// The next exchange whose time is up.
@@ -884,7 +914,7 @@ mod tests {
 
         let refused = desk.begin(&Client::new("4711"), 99).unwrap_err();
 
-        assert_eq!(refused, (Refusal::TooManyFailures, None));
+        assert_eq!(refused, (Refusal::TooManyFailures(10), None));
         desk.now = began + LIMIT.window - SECOND;
         assert!(desk.begin(&Client::new("4711"), 99).is_err());
         desk.now = began + LIMIT.window;

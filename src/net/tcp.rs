@@ -8,8 +8,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use super::sockaddr::{Name, check};
 use crate::proto::hex;
 
-/// Connections that the kernel completes before we accept them.
-const BACKLOG: i32 = 128;
+/// Connections that the kernel completes before we accept them. One more is made to try again a
+/// second later, so a flood must not fill this between two turns.
+const BACKLOG: i32 = 4096;
 
 /// A listening, non-blocking socket. `[::]` takes IPv4 as well; any other IPv6 address does not.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -238,14 +238,12 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
-        408 => "Request Timeout",
         409 => "Conflict",
         413 => "Content Too Large",
         422 => "Unprocessable Content",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
-        502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
@@ -339,34 +337,6 @@ mod tests {
             let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n");
             let request = parse(bytes.as_bytes()).unwrap().unwrap();
             assert_eq!(request.bearer(), token, "{header}");
-        }
-    }
-
-    #[test]
-    fn mutated_requests_never_panic_and_never_exceed_the_limits() {
-        let seed = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc".to_vec();
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as usize
-        };
-        for _ in 0..20_000 {
-            let mut bytes = seed.clone();
-            for _ in 0..random() % 4 + 1 {
-                let at = random() % bytes.len();
-                match random() % 3 {
-                    0 => bytes[at] = random() as u8,
-                    1 => bytes.insert(at, random() as u8),
-                    _ => drop(bytes.remove(at)),
-                }
-            }
-            if let Ok(Some(request)) = parse(&bytes) {
-                assert!(request.body.len() <= LIMITS.body_len_max);
-                assert!(request.headers.len() <= HEADER_COUNT_MAX);
-                assert!(request.target.starts_with('/'));
-            }
         }
     }
 }

@@ -221,11 +221,12 @@ pub fn load(sources: &Sources<'_>) -> Result<Conf, Vec<Error>> {
 
 impl Conf {
     /// Whether a client may connect from `ip`: GameStream must let it in, AllowFrom must name it,
-    /// DenyFrom must not. An IPv4 address in IPv6 is that IPv4 address.
-    pub fn admits(&self, ip: IpAddr) -> bool {
+    /// DenyFrom must not. An IPv4 address in IPv6 is that IPv4 address. `is_on_link` says that the
+    /// address is of a network that this machine is in.
+    pub fn admits(&self, ip: IpAddr, is_on_link: bool) -> bool {
         let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(ip));
         let is_near_enough = match self.gamestream {
-            GameStream::Lan => network::is_local(ip),
+            GameStream::Lan => is_on_link || network::is_local(ip),
             GameStream::Off => false,
             GameStream::On => true,
         };
@@ -311,7 +312,7 @@ mod tests {
             let file = Some(Path::new("/p.conf"));
             let sources = Sources { file, overrides: &[], environment: &environment };
             let conf = load_from(&sources, &files).unwrap();
-            assert_eq!(conf.admits(ip.parse().unwrap()), expected, "{text} {ip}");
+            assert_eq!(conf.admits(ip.parse().unwrap(), false), expected, "{text} {ip}");
         }
     }
 

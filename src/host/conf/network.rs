@@ -74,6 +74,11 @@ impl Network {
         ip.is_ipv4() == self.address.is_ipv4() && masked(ip, self.prefix_bits) == self.address
     }
 
+    /// Whether its addresses are those of IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
     /// Whether any address is in both.
     pub fn overlaps(&self, other: &Network) -> bool {
         self.contains(other.address) || other.contains(self.address)

@@ -113,14 +113,15 @@ impl Daemon {
             Err(error) => return Some(self.refuse(request, asker, error, now)),
         };
         Some(match parsed {
-            Request::AppAsset { app } => match self.apps.visible(app) {
-                Some(app) if app.image.is_some() => {
-                    let path = app.image.clone().expect("looked at just now");
-                    self.push(Effect::ReadImage(asker.connection, path));
-                    return None;
+            Request::AppAsset { app } => {
+                match self.apps.visible(app).and_then(|it| it.image.clone()) {
+                    Some(path) => {
+                        self.push(Effect::ReadImage(asker.connection, path));
+                        return None;
+                    }
+                    None => not_found(),
                 }
-                _ => not_found(),
-            },
+            }
             Request::AppList => xml(200, &document::app_list(&self.apps.entries())),
             // Nothing runs, so everything is cancelled.
             Request::Cancel => xml(200, &document::cancelled()),

@@ -11,11 +11,10 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mio::net::{TcpListener, UnixListener};
+use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use punktfunk_core::net::stream::Socket;
 use punktfunk_core::net::{process, tcp};
@@ -100,8 +99,8 @@ pub enum Accepted {
     Knock(Box<Knock>),
 }
 
-/// Binds every listener of a configuration, or none.
-pub fn open(conf: &Conf) -> Result<Vec<Door>, BindError> {
+/// Binds every listener of a configuration, or none. `group` is whom the control socket is for.
+pub fn open(conf: &Conf, group: Option<u32>) -> Result<Vec<Door>, BindError> {
     let mut doors = Vec::new();
     if conf.gamestream != GameStream::Off {
         let http = conf.gamestream_port;
@@ -114,7 +113,7 @@ pub fn open(conf: &Conf) -> Result<Vec<Door>, BindError> {
     if let Some(address) = conf.http {
         doors.push(open_tcp(address, Plane::Api)?);
     }
-    doors.push(open_control(&conf.control_socket)?);
+    doors.push(open_control(&conf.control_socket, group)?);
     Ok(doors)
 }
 
@@ -138,7 +137,7 @@ fn open_tcp(address: SocketAddr, plane: Plane) -> Result<Door, BindError> {
     Ok(Door::new(socket, plane, bound.to_string()))
 }
 
-fn open_control(control: &ControlSocket) -> Result<Door, BindError> {
+fn open_control(control: &ControlSocket, group: Option<u32>) -> Result<Door, BindError> {
     let path = &control.path;
     let address = path.display().to_string();
     let fail =
@@ -152,7 +151,7 @@ fn open_control(control: &ControlSocket) -> Result<Door, BindError> {
     let bound = UnixListener::bind(path);
     process::set_umask(umask);
     let listener = bound.map_err(fail)?;
-    if let Some(group) = control_group(control).map_err(fail)? {
+    if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(fail)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(control.mode)).map_err(fail)?;
@@ -162,19 +161,23 @@ fn open_control(control: &ControlSocket) -> Result<Door, BindError> {
 
 /// The group that the control socket is for: the one that the configuration names, else
 /// `punktfunk` where there is one and this user is in it.
-fn control_group(control: &ControlSocket) -> io::Result<Option<u32>> {
-    let Some(name) = &control.group else {
-        let ours = process::group_by_name("punktfunk")?;
-        return Ok(ours.filter(|group| process::has_group(*group)));
+pub fn control_group(control: &ControlSocket) -> Result<Option<u32>, String> {
+    let find = |name: &str| {
+        process::group_by_name(name).map_err(|error| format!("group {name:?}: {error}"))
     };
-    match process::group_by_name(name)? {
-        None => Err(io::Error::other(format!("no group is called {name:?}"))),
-        group => Ok(group),
+    match &control.group {
+        None => Ok(find("punktfunk")?.filter(|group| process::has_group(*group))),
+        Some(name) => match find(name)? {
+            None => Err(format!("ControlSocket: no group is called {name:?}")),
+            group => Ok(group),
+        },
     }
 }
 
+/// Whether somebody listens there. One whose queue is full does, and is not waited for.
 fn is_answered(path: &Path) -> bool {
-    BlockingUnixStream::connect(path).is_ok()
+    UnixStream::connect(path)
+        .map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
 }
 
 /// Removes a socket that nobody listens on any more, and nothing else.

@@ -17,6 +17,8 @@ use punktfunk_core::net::stream::Stream;
 use punktfunk_core::proto::cert::{Certificate, Fingerprint};
 use punktfunk_core::proto::http::Scanner;
 
+use crate::peer;
+
 /// The first token that names a connection; those below are the reactor's.
 pub const FIRST_TOKEN: usize = 64;
 
@@ -210,6 +212,11 @@ impl Connection {
         }
     }
 
+    /// Whom it counts for; `None` for Unix sockets.
+    fn holder(&self) -> Option<IpAddr> {
+        self.peer.map(|peer| peer::holder(peer.ip()))
+    }
+
     fn queue(&self) -> Queue {
         match self.plane {
             Plane::Http => Queue::Plain,
@@ -346,11 +353,11 @@ impl Table {
         };
         let mut held: HashMap<Option<IpAddr>, usize> = HashMap::new();
         for (_, connection, _) in candidates() {
-            *held.entry(network(connection)).or_default() += 1;
+            *held.entry(connection.holder()).or_default() += 1;
         }
         candidates()
             .min_by_key(|(_, connection, loss)| {
-                (usize::MAX - held[&network(connection)], *loss, connection.accepted)
+                (usize::MAX - held[&connection.holder()], *loss, connection.accepted)
             })
             .map(|(key, ..)| key)
     }
@@ -361,15 +368,4 @@ impl Table {
             Some((Key { index, generation: *generation }, connection))
         })
     }
-}
-
-/// Whom an address counts for: one host has a whole /64 of IPv6 to speak from.
-fn network(connection: &Connection) -> Option<IpAddr> {
-    connection.peer_ip().map(|ip| match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
-    })
 }

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use punktfunk_core::net::netlink;
+use punktfunk_core::net::Interface;
+use punktfunk_core::net::netlink::{self, Network};
 use punktfunk_core::net::stream::Stream;
 use punktfunk_core::proto::http::{self, Limits};
 use rustls::ServerConnection;
@@ -27,7 +28,9 @@ const API_COUNT_MAX: usize = 16;
 const DESCRIPTORS_RESERVED: usize = 64 + 4 * (LOCAL_COUNT_MAX + API_COUNT_MAX);
 /// An answer is on its way out for this long at most.
 const CLOSING_TIME: Duration = Duration::from_secs(10);
-/// How long what the kernel said of hardware addresses is believed.
+/// Bits of an IPv6 network that is one link (RFC 4291, 2.5.4); shorter ones are whole sites.
+const LINK_BITS: u8 = 64;
+/// How long what the kernel said of interfaces is believed.
 const INTERFACES_AGE_MAX: Duration = Duration::from_secs(30);
 
 impl Reactor {
@@ -47,11 +50,16 @@ impl Reactor {
     /// Takes in a connection, if it may come in and there is room, or room can be made.
     pub(super) fn admit(&mut self, knock: Knock, now: Instant) {
         let pool = knock.plane.pool();
-        if pool == Pool::Network
-            && !knock.peer.is_some_and(|peer| self.parts.daemon.admits(peer.ip()))
-        {
+        if pool == Pool::Network && !knock.peer.is_some_and(|peer| self.admits(peer.ip(), now)) {
             self.parts.daemon.counters.refused += 1;
-            ::log::debug!("{} from {:?}: refused by address", knock.plane, knock.peer);
+            let level = self.refused_lines.level(::log::Level::Info, now);
+            let peer =
+                knock.peer.map_or("somebody".into(), |peer| peer.ip().to_canonical().to_string());
+            ::log::log!(
+                level,
+                "{}: {peer} refused, for GameStream, AllowFrom or DenyFrom keeps it out",
+                knock.plane,
+            );
             return;
         }
         let count_max = match pool {
@@ -87,6 +95,19 @@ impl Reactor {
         let descriptor_count = self.parts.descriptor_count;
         let left = descriptor_count - DESCRIPTORS_RESERVED.min(descriptor_count / 2);
         self.parts.daemon.conf.connections_max.min(left)
+    }
+
+    /// Says so where fewer connections fit than the configuration wants.
+    pub(super) fn warn_of_descriptors(&self) {
+        let (wanted, count_max) =
+            (self.parts.daemon.conf.connections_max, self.network_count_max());
+        if count_max < wanted {
+            ::log::warn!(
+                "MaxConnections {wanted}: only {count_max}, because this process may have no more \
+                 than {} descriptors",
+                self.parts.descriptor_count,
+            );
+        }
     }
 
     pub(super) fn evict(&mut self, pool: Pool, now: Instant) {
@@ -190,6 +211,8 @@ impl Reactor {
         let is_https = asker.plane == Plane::Https;
         let mac = if is_https { self.mac_of(local, now) } else { None };
         self.parts.daemon.handle_gamestream(&Asker { mac, ..asker }, request, now);
+        // An answer that is there already is owed even to a device that has shut its end.
+        self.carry_out(now);
     }
 
     pub(super) fn answer(&mut self, key: Key, bytes: &[u8], now: Instant) {
@@ -227,13 +250,34 @@ impl Reactor {
         }
     }
 
-    pub(super) fn mac_of(&mut self, local: IpAddr, now: Instant) -> Option<[u8; 6]> {
+    fn admits(&mut self, ip: IpAddr, now: Instant) -> bool {
+        self.parts.daemon.admits(ip, false)
+            || (self.is_on_link(ip, now) && self.parts.daemon.admits(ip, true))
+    }
+
+    /// Whether an address is this machine's own, or an IPv6 one of a network that this machine is
+    /// in: devices at home have such addresses and use them, though they are of the wide world.
+    fn is_on_link(&mut self, ip: IpAddr, now: Instant) -> bool {
+        let ip = ip.to_canonical();
+        self.interfaces(now).iter().any(|interface| {
+            let mut networks = interface.networks.iter();
+            let is_link = |network: &Network| network.prefix_len >= LINK_BITS && ip.is_ipv6();
+            interface.addresses.contains(&ip)
+                || networks.any(|network| is_link(network) && network.contains(ip))
+        })
+    }
+
+    fn mac_of(&mut self, local: IpAddr, now: Instant) -> Option<[u8; 6]> {
+        let mut interfaces = self.interfaces(now).iter();
+        interfaces.find(|interface| interface.addresses.contains(&local))?.mac
+    }
+
+    fn interfaces(&mut self, now: Instant) -> &[Interface] {
         let is_old = |(asked, _): &(Instant, _)| now >= *asked + INTERFACES_AGE_MAX;
         if self.interfaces.as_ref().is_none_or(is_old) {
             self.interfaces = Some((now, netlink::interfaces().unwrap_or_default()));
         }
-        let (_, interfaces) = self.interfaces.as_ref()?;
-        interfaces.iter().find(|interface| interface.addresses.contains(&local))?.mac
+        self.interfaces.as_ref().map_or(&[], |(_, interfaces)| interfaces)
     }
 }
 

@@ -117,10 +117,12 @@ pub struct Reactor {
     stop_at: Option<Instant>,
     /// Lines about connections that could not be taken.
     exhausted_lines: Quota,
+    /// Lines about clients that may not connect from where they are.
+    refused_lines: Quota,
     /// Lines about pictures that cannot be read.
     image_lines: Quota,
     /// Lines about callers of the management API without the token.
-    refused_lines: Quota,
+    unauthorised_lines: Quota,
 }
 
 impl Reactor {
@@ -152,6 +154,7 @@ impl Reactor {
             exhausted_lines: Quota::default(),
             image_lines: Quota::default(),
             refused_lines: Quota::default(),
+            unauthorised_lines: Quota::default(),
             poll,
             parts,
         })
@@ -160,6 +163,7 @@ impl Reactor {
     /// Runs until the daemon is told to stop.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
+        self.warn_of_descriptors();
         self.parts.notify.ready(&self.status());
         self.next_alive = self.parts.notify.alive_interval().map(|time| clock::now() + time);
         while !self.is_over(clock::now()) {
@@ -194,7 +198,8 @@ impl Reactor {
                 }
             }
             Token(index) if index < FIRST_TOKEN => {
-                if let Some(door) = self.parts.doors.get_mut(index - FIRST_DOOR) {
+                let door = index.checked_sub(FIRST_DOOR);
+                if let Some(door) = door.and_then(|index| self.parts.doors.get_mut(index)) {
                     door.handle_ready();
                 }
             }
@@ -329,6 +334,7 @@ impl Reactor {
             Signal::Stop if self.stop_at.is_none() => {
                 ::log::info!("stopping");
                 self.parts.notify.stopping();
+                self.parts.daemon.stop(now);
                 self.parts.doors.clear();
                 self.stop_at = Some(now + STOP_TIME);
                 if let Some(mdns) = &mut self.parts.mdns {
@@ -374,6 +380,7 @@ impl Reactor {
 
     fn on_configured(&mut self, now: Instant) {
         (self.parts.configure_log)(&self.parts.daemon.conf);
+        self.warn_of_descriptors();
         self.parts.notify.status(&self.status());
         let announced = Announced::of(&self.parts.daemon.conf);
         if self.announced == announced {

@@ -16,7 +16,7 @@ use crate::listen::mgmt::{self, Engine, front};
 use crate::listen::table::{Connection, Key, Plane};
 
 /// Longest answer of the engine.
-const BACKEND_LEN_MAX: usize = 256 * 1024;
+const BACKEND_LEN_MAX: usize = 2 * 1024 * 1024;
 /// How long the engine may think.
 const BACKEND_TIME: Duration = Duration::from_secs(10);
 
@@ -28,7 +28,7 @@ impl Reactor {
         };
         if let Err(refusal) = front::authorise(connection.plane, request, self.parts.token.as_ref())
         {
-            let level = self.refused_lines.level(::log::Level::Warn, now);
+            let level = self.unauthorised_lines.level(::log::Level::Warn, now);
             let peer = connection.peer.map_or("somebody".into(), |peer| peer.to_string());
             ::log::log!(level, "management: {peer} refused: {}", refusal.message);
             return self.answer(key, &front::refuse(&refusal), now);

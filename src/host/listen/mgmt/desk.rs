@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use punktfunk_core::proto::cert::Fingerprint;
@@ -156,7 +157,7 @@ impl Daemon {
             .mdns_instance
             .as_ref()
             .map(|instance| json!({ "instance": instance, "interfaces": facts.mdns_interfaces }));
-        let counters = &self.counters;
+        let counters: HashMap<&str, u64> = self.counters.named().into_iter().collect();
         Report(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "host_name": self.conf.host_name,
@@ -168,17 +169,7 @@ impl Daemon {
             "client_count": self.ledger.trust().clients().len(),
             "pairing_count": self.pairings.pending_count(),
             "connection_count": facts.connection_count,
-            "counters": {
-                "accepted": counters.accepted,
-                "accept_errors": counters.accept_errors,
-                "bad_requests": counters.bad_requests,
-                "evicted": counters.evicted,
-                "handshake_failures": counters.handshake_failures,
-                "pairings_done": counters.pairings_done,
-                "pairings_failed": counters.pairings_failed,
-                "refused": counters.refused,
-                "timed_out": counters.timed_out,
-            },
+            "counters": counters,
         }))
     }
 }

@@ -231,6 +231,10 @@ struct SubmitPin {
 
 impl Ask<'_> {
     fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        // serde takes the fields of a structure from an array as well.
+        if self.body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Refusal::bad_request("body: not a JSON object"));
+        }
         // serde_json says what it wanted and where, never what a string held.
         serde_json::from_slice(self.body)
             .map_err(|error| Refusal::bad_request(&format!("body: {error}")))
@@ -356,6 +360,7 @@ mod tests {
             ("POST", "/v1/pairings/7/pin", "{\"pin\":\"1234\"}", Err(400)),
             ("POST", "/v1/pairings/7/pin", "{\"pin\":1234}", Err(400)),
             ("PATCH", &client, "{\"name\":\"tv\",\"more\":1}", Err(400)),
+            ("PATCH", &client, "[\"tv\"]", Err(400)),
             ("PATCH", &client, "", Err(400)),
             ("DELETE", "/v1/clients/0011", "", Err(400)),
             ("GET", "/v1/reload", "", Err(405)),
