@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
+
 use argh::FromArgs;
 
 /// Administer a running punktfunkd. See punktfunkctl(8).
@@ -41,12 +43,12 @@ pub enum Verb {
 
 /// list what can be launched
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "apps")]
+#[argh(subcommand, name = "apps", help_triggers("-h", "--help"))]
 pub struct Apps {}
 
 /// check a configuration file, without a running daemon
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "check")]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
 pub struct Check {
     /// the file
     #[argh(positional)]
@@ -55,7 +57,7 @@ pub struct Check {
 
 /// change one paired client
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "client")]
+#[argh(subcommand, name = "client", help_triggers("-h", "--help"))]
 pub struct Client {
     #[argh(subcommand)]
     pub verb: ClientVerb,
@@ -71,7 +73,7 @@ pub enum ClientVerb {
 
 /// give a client another name
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "rename")]
+#[argh(subcommand, name = "rename", help_triggers("-h", "--help"))]
 pub struct Rename {
     /// its name, or at least 8 digits of its fingerprint
     #[argh(positional)]
@@ -83,7 +85,7 @@ pub struct Rename {
 
 /// forget a client and close its connections
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "unpair")]
+#[argh(subcommand, name = "unpair", help_triggers("-h", "--help"))]
 pub struct Unpair {
     /// its name, or at least 8 digits of its fingerprint
     #[argh(positional)]
@@ -92,12 +94,12 @@ pub struct Unpair {
 
 /// list paired clients
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "clients")]
+#[argh(subcommand, name = "clients", help_triggers("-h", "--help"))]
 pub struct Clients {}
 
 /// show what is logged, or change it until the next reload
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "log-level")]
+#[argh(subcommand, name = "log-level", help_triggers("-h", "--help"))]
 pub struct LogLevel {
     /// as LogLevel in punktfunk.conf(5)
     #[argh(positional)]
@@ -106,7 +108,7 @@ pub struct LogLevel {
 
 /// pair with devices that ask for it
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "pair")]
+#[argh(subcommand, name = "pair", help_triggers("-h", "--help"))]
 pub struct Pair {
     #[argh(subcommand)]
     pub verb: PairVerb,
@@ -123,7 +125,7 @@ pub enum PairVerb {
 
 /// refuse a device
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "deny")]
+#[argh(subcommand, name = "deny", help_triggers("-h", "--help"))]
 pub struct PairDeny {
     /// the pairing's number
     #[argh(positional)]
@@ -132,12 +134,12 @@ pub struct PairDeny {
 
 /// list devices that wait, and the last pairings that are over
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "list")]
+#[argh(subcommand, name = "list", help_triggers("-h", "--help"))]
 pub struct PairList {}
 
 /// give the PIN that a device shows
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "pin")]
+#[argh(subcommand, name = "pin", help_triggers("-h", "--help"))]
 pub struct PairPin {
     /// the pairing's number
     #[argh(positional)]
@@ -152,17 +154,17 @@ pub struct PairPin {
 
 /// have the configuration read again
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "reload")]
+#[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub struct Reload {}
 
 /// show the host at a glance
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "status")]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct Status {}
 
 /// show the version of the running daemon
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "version")]
+#[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
 pub struct Version {}
 
 /// What the command line asks for instead of a run.
@@ -176,8 +178,12 @@ pub struct EarlyExit {
 
 impl Arguments {
     /// Parses the command line, its first word apart. `--json` may stand anywhere before a `--`.
-    pub fn parse(words: impl Iterator<Item = String>) -> Result<Arguments, EarlyExit> {
-        let mut words: Vec<String> = words.collect();
+    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, EarlyExit> {
+        let words = words.map(OsString::into_string).collect::<Result<Vec<_>, _>>();
+        let mut words = words.map_err(|word| EarlyExit {
+            output: format!("{word:?} is no text in UTF-8"),
+            is_help: false,
+        })?;
         let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
         let json = words[..end].iter().any(|word| word == "--json");
         let mut index = 0;
@@ -206,7 +212,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Arguments, EarlyExit> {
-        Arguments::parse(line.split_whitespace().map(str::to_owned))
+        Arguments::parse(line.split_whitespace().map(OsString::from))
     }
 
     #[test]
@@ -225,6 +231,8 @@ mod tests {
         let table = [
             ("-h", true),
             ("pair --help", true),
+            ("pair -h", true),
+            ("pair pin -h", true),
             ("", false),
             ("stats", false),
             ("pair pin x", false),

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// How long the daemon may take: somewhat longer than it gives itself.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
 /// Bytes of an answer at most.
-const ANSWER_LEN_MAX: u64 = 1024 * 1024;
+const ANSWER_LEN_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why punktfunkctl ends. The numbers are those of punktfunkctl(8).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,6 +7,7 @@ mod call;
 mod print;
 mod verb;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,19 +21,19 @@ const SYSTEM_SOCKET: &str = "/run/punktfunk/control";
 const ENVELOPE_VERSION: u32 = 1;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(EarlyExit { output, is_help: true }) => {
-            println!("{output}");
+            tell(&mut io::stdout(), &format!("{output}\n"));
             return ExitCode::SUCCESS;
         }
         Err(EarlyExit { output, is_help: false }) => {
-            eprintln!("punktfunkctl: {output}");
+            tell(&mut io::stderr(), &format!("punktfunkctl: {output}\n"));
             return ExitCode::from(Exit::Usage as u8);
         }
     };
     let Some(verb) = &arguments.verb else {
-        println!("punktfunkctl {}", env!("CARGO_PKG_VERSION"));
+        tell(&mut io::stdout(), concat!("punktfunkctl ", env!("CARGO_PKG_VERSION"), "\n"));
         return ExitCode::SUCCESS;
     };
     let sockets = match arguments.socket {
@@ -40,26 +41,34 @@ fn main() -> ExitCode {
         None => default_sockets(),
     };
     match verb::run(verb, &sockets) {
-        Ok(data) if arguments.json => {
-            println!("{}", json!({ "version": ENVELOPE_VERSION, "ok": true, "data": data }));
-            ExitCode::SUCCESS
-        }
         Ok(data) => {
-            print!("{}", print::text(verb, &data));
+            let text = match arguments.json {
+                true => format!("{}\n", success(&data)),
+                false => print::text(verb, &data),
+            };
+            tell(&mut io::stdout(), &text);
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            if arguments.json {
-                println!("{}", envelope(&failure));
-            } else {
-                eprint!("{}", print::failure(&failure));
+            match arguments.json {
+                true => tell(&mut io::stdout(), &format!("{}\n", refusal(&failure))),
+                false => tell(&mut io::stderr(), &print::failure(&failure)),
             }
             ExitCode::from(failure.exit as u8)
         }
     }
 }
 
-fn envelope(failure: &Failure) -> Value {
+/// Writes what is to be read. Whoever has stopped reading does not want to know more.
+fn tell(stream: &mut dyn Write, text: &str) {
+    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+}
+
+fn success(data: &Value) -> Value {
+    json!({ "version": ENVELOPE_VERSION, "ok": true, "data": data })
+}
+
+fn refusal(failure: &Failure) -> Value {
     let Failure { code, message, details, .. } = failure;
     let error = json!({ "code": code, "message": message, "details": details });
     json!({ "version": ENVELOPE_VERSION, "ok": false, "error": error })

@@ -105,7 +105,7 @@ fn give_pin(pin: &PairPin, sockets: &[PathBuf]) -> Result<Value, Failure> {
         return Err(Failure::new(Exit::Refused, "other_fingerprint", &message));
     }
     if pairing["state"] == "waiting" {
-        eprint!("{}", print::device(&pairing));
+        tell(&print::device(&pairing));
     }
     let digits = match &pin.pin {
         Some(digits) => digits.clone(),
@@ -142,11 +142,15 @@ fn find_pairing(sockets: &[PathBuf], id: u64) -> Result<Value, Failure> {
     })
 }
 
+/// Writes what is to be read while the command goes on.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 fn ask_pin() -> io::Result<String> {
     let input = io::stdin();
     if input.is_terminal() {
-        eprint!("PIN that the device shows: ");
-        io::stderr().flush()?;
+        tell("PIN that the device shows: ");
     }
     let mut line = String::new();
     io::Read::take(input.lock(), LINE_LEN_MAX).read_line(&mut line)?;
