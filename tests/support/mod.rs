@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -16,12 +16,16 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use punktfunk_core::proto::cert::Certificate;
+use serde_json::{Value, json};
 
 /// Whom the daemon runs as when the tests are root: `nobody`.
 pub const USER: u32 = 65_534;
 /// How long anything may take before a test gives up on it. Never what a test is about.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whom clients know the host as, where it has any.
+const HOST_ID: &str = "6F1C2A54-9B1B-4B0E-9E8A-0A5B6C7D8E9F\n";
 
 /// A folder that goes with the value.
 pub struct Folder {
@@ -146,18 +150,68 @@ pub fn output(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
-/// A base port of GameStream whose two TCP ports are free at the moment.
+/// A program that scripts/setup installs.
+#[track_caller]
+pub fn tool(name: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+    assert!(is_there, "{name} is not there: run scripts/setup test");
+    Command::new(name)
+}
+
+/// The Python that has what tests/requirements.txt lists.
+#[track_caller]
+pub fn python() -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("tests/.venv/bin/python");
+    assert!(path.is_file(), "tests/.venv is not there: run scripts/setup test");
+    let mut command = Command::new(path);
+    command.current_dir(root);
+    command
+}
+
+/// A file of tests/vectors/certificates.
+pub fn vector(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/certificates").join(name)
+}
+
+/// A certificate of tests/vectors/certificates.
+pub fn certificate(name: &str) -> Certificate {
+    Certificate::parse_pem(&fs::read(vector(&format!("{name}.pem"))).unwrap()).unwrap()
+}
+
+/// The fingerprint of a certificate of tests/vectors/certificates.
+pub fn fingerprint(name: &str) -> String {
+    certificate(name).fingerprint().to_string()
+}
+
+/// The value of an attribute of a document's root.
+pub fn attribute<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, root) = document.split_once("<root ")?;
+    let (_, value) = root.split_once('>')?.0.split_once(&format!("{name}=\""))?;
+    Some(value.split_once('"')?.0)
+}
+
+/// The text of the first element with that name in a document.
+pub fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once('<')?.0)
+}
+
+/// A base port of GameStream whose two TCP ports, and the two above, are free at the moment.
 pub fn free_port() -> u16 {
-    for _ in 0..100 {
-        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-        let Ok(http) = TcpListener::bind(any) else { continue };
-        let port = http.local_addr().unwrap().port();
-        let https = SocketAddr::new(any.ip(), port.saturating_sub(5));
-        if port > 2000 && port < 65_000 && TcpListener::bind(https).is_ok() {
+    // Below the ports that outgoing connections are given, of which tests make many.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
+    for _ in 0..2000 {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let place = (std::process::id() * 37 + number) % 2000;
+        let port = 10_010 + 10 * place as u16;
+        if [port - 5, port, port + 1, port + 2].into_iter().all(is_free) {
             return port;
         }
     }
-    panic!("no two free ports five apart");
+    panic!("no free ports");
 }
 
 /// Waits until `check` gives something.
@@ -186,7 +240,18 @@ impl Daemon {
     /// Starts one with these lines in its configuration, above those that keep it apart, and an
     /// identity from the vectors. Returns when it says that it is ready.
     pub fn start(lines: &str) -> Daemon {
-        Daemon::start_in(Folder::with_identity(), free_port(), lines)
+        Daemon::start_paired(lines, &[])
+    }
+
+    /// As [`Daemon::start`], paired with clients that have these certificates of the vectors. Each
+    /// is called as its file is.
+    pub fn start_paired(lines: &str, clients: &[&str]) -> Daemon {
+        let folder = Folder::with_identity();
+        if !clients.is_empty() {
+            folder.file("state/clients.json", clients_file(clients), 0o600);
+            folder.file("state/host_id", HOST_ID, 0o600);
+        }
+        Daemon::start_in(folder, free_port(), lines)
     }
 
     /// As [`Daemon::start`], in a folder that may hold state already.
@@ -327,6 +392,29 @@ impl Daemon {
         (status, serde_json::from_str(&body).unwrap())
     }
 
+    /// The pairings that the administrator sees.
+    pub fn pairings(&self) -> Vec<Value> {
+        let (_, report) = self.api("GET", "/v1/pairings", "");
+        report["pairings"].as_array().unwrap().clone()
+    }
+
+    /// The pairing with that number.
+    #[track_caller]
+    pub fn pairing(&self, id: &Value) -> Value {
+        self.pairings().into_iter().find(|pairing| pairing["id"] == *id).unwrap()
+    }
+
+    /// The fingerprints of those that are trusted, by the daemon and by its file alike.
+    #[track_caller]
+    pub fn trusted(&self) -> Vec<String> {
+        let (_, report) = self.api("GET", "/v1/clients", "");
+        let clients = report["clients"].as_array().unwrap();
+        let stored = fs::read(self.state().join("clients.json"))
+            .map_or(json!({ "clients": [] }), |bytes| serde_json::from_slice(&bytes).unwrap());
+        assert_eq!(stored["clients"].as_array().unwrap().len(), clients.len(), "{stored}");
+        clients.iter().map(|client| client["fingerprint"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// One request in the clear, over IPv4: status and body.
     pub fn http(&self, target: &str) -> (u16, String) {
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -353,6 +441,22 @@ impl Drop for Daemon {
             eprintln!("--- log of the daemon\n{}---", self.log());
         }
     }
+}
+
+/// What the daemon stores of clients with these certificates of the vectors.
+fn clients_file(names: &[&str]) -> String {
+    let clients: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            json!({
+                "name": name,
+                "protocol": "gamestream",
+                "paired_unix_s": 1_700_000_000,
+                "certificate": certificate(name).pem(),
+            })
+        })
+        .collect();
+    json!({ "version": 1, "clients": clients }).to_string()
 }
 
 /// Writes the configuration of a daemon that keeps to its folder.
