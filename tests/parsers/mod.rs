@@ -1,0 +1,85 @@
+//! Every parser that meets bytes of strangers: what it is given to begin with, and what must hold
+//! whatever the bytes. The mutation test and the fuzz targets go by this table.
+
+#![allow(dead_code, reason = "each target uses its row")]
+
+mod api;
+mod certificates;
+mod files;
+mod gamestream;
+mod http;
+mod mdns;
+
+/// One parser.
+pub struct Parser {
+    /// That of its fuzz target as well.
+    pub name: &'static str,
+    /// Inputs to begin with, good and bad.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Runs it, and panics where something does not hold.
+    pub check: fn(&[u8]),
+    /// Mutated inputs that the suite tries, in thousands; fewer where one costs more.
+    pub thousands: u64,
+}
+
+/// All of them.
+pub const PARSERS: [Parser; 12] = [
+    Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
+    Parser {
+        name: "certificate",
+        seeds: certificates::certificate_seeds,
+        check: certificates::check_certificate,
+        thousands: 10,
+    },
+    Parser {
+        name: "clients",
+        seeds: files::clients_seeds,
+        check: files::check_clients,
+        thousands: 6,
+    },
+    Parser { name: "conf", seeds: files::conf_seeds, check: files::check_conf, thousands: 6 },
+    Parser {
+        name: "der",
+        seeds: certificates::der_seeds,
+        check: certificates::check_der,
+        thousands: 10,
+    },
+    Parser { name: "http", seeds: http::seeds, check: http::check, thousands: 12 },
+    Parser { name: "mdns", seeds: mdns::seeds, check: mdns::check, thousands: 6 },
+    Parser {
+        name: "pairing",
+        seeds: gamestream::pairing_seeds,
+        check: gamestream::check_pairing,
+        thousands: 4,
+    },
+    Parser {
+        name: "pem",
+        seeds: certificates::pem_seeds,
+        check: certificates::check_pem,
+        thousands: 10,
+    },
+    Parser { name: "query", seeds: http::query_seeds, check: http::check_query, thousands: 12 },
+    Parser {
+        name: "request",
+        seeds: gamestream::request_seeds,
+        check: gamestream::check_request,
+        thousands: 12,
+    },
+    Parser { name: "xml", seeds: http::query_seeds, check: http::check_xml, thousands: 6 },
+];
+
+/// Runs the parser of this name.
+pub fn check(name: &str, bytes: &[u8]) {
+    let parser = PARSERS.iter().find(|parser| parser.name == name);
+    (parser.expect("the table has it").check)(bytes);
+}
+
+/// Literals as seeds.
+fn owned(seeds: &[&[u8]]) -> Vec<Vec<u8>> {
+    seeds.iter().map(|seed| seed.to_vec()).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "an instant to count from")]
+fn epoch() -> std::time::Instant {
+    std::time::Instant::now()
+}
