@@ -35,6 +35,24 @@ fn a_user_that_the_daemon_cannot_become_is_told() {
 }
 
 #[test]
+fn names_that_nobody_has_are_found_by_a_check() {
+    let folder = Folder::new();
+    let table = [
+        ("RunAs nosuch", Some("RunAs nosuch: there is no such user")),
+        ("RunAs root", Some("RunAs root: root may not serve clients")),
+        ("ControlSocket /tmp/x 0660 nosuch", Some("ControlSocket: no group is called \"nosuch\"")),
+        ("RunAs nobody", None),
+    ];
+    for (lines, sentence) in table {
+        write_conf(&folder, free_port(), lines);
+        let (status, log) = refusal(&folder, &["-t"]);
+
+        assert_eq!(status, i32::from(sentence.is_some()), "{log}");
+        assert!(log.contains(sentence.unwrap_or_default()), "{log}");
+    }
+}
+
+#[test]
 fn the_daemon_has_no_privileges_and_nothing_that_it_starts_can_gain_any() {
     let daemon = Daemon::start("");
 

@@ -214,7 +214,7 @@ impl Daemon {
                     log::error!("{error}");
                 }
                 log::error!(
-                    "configuration: kept as it was, {} errors in the new one",
+                    "configuration: kept as it was; errors in the new one: {}",
                     details.len()
                 );
                 Err(mgmt::conf_refusal(details))

@@ -15,6 +15,7 @@ mod log;
 mod notify;
 mod pairing;
 mod peer;
+mod privileges;
 mod quota;
 mod reactor;
 mod state;
@@ -39,7 +40,7 @@ use identity::Identity;
 use listen::mdns::Mdns;
 use listen::mgmt::token;
 use notify::Notify;
-use punktfunk_core::net::process::{self, Signals, User};
+use punktfunk_core::net::process::{self, Signals};
 use punktfunk_core::net::{clock, tls};
 use reactor::{Parts, Reactor};
 use state::Directory;
@@ -146,7 +147,8 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure
         return print(&conf.print());
     }
     if arguments.test {
-        return Ok(());
+        control_group(&conf)?;
+        return privileges::run_as(&conf).map(drop);
     }
     if arguments.no_network {
         return print(&capability::report(&conf, &surroundings.conf));
@@ -158,7 +160,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure
         log::configure(verbosity.over(&conf.log_levels), format);
     };
     configure_log(&conf);
-    take_privileges_off(&conf)?;
+    privileges::take_off(&conf)?;
     let signals = Signals::open().map_err(|error| Exit::Fault.because(error))?;
     let reactor = prepare(conf, surroundings, signals, Arc::new(load), Box::new(configure_log))?;
     reactor.run().map_err(|error| Exit::Fault.because(format!("loop: {error}")))
@@ -196,8 +198,7 @@ fn prepare(
     };
     let engine_path =
         open_runtime_directory(&conf.runtime_directory).map_err(|why| Exit::State.because(why))?;
-    let group =
-        listen::control_group(&conf.control_socket).map_err(|why| Exit::Conf.because(why))?;
+    let group = control_group(&conf)?;
     let doors = listen::open(&conf, group).map_err(|error| {
         let is_second = error.is_control && error.source.kind() == io::ErrorKind::AddrInUse;
         if is_second { Exit::Running.because(error) } else { Exit::Bind.because(error) }
@@ -244,6 +245,11 @@ fn prepare(
     Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
 }
 
+/// Whom the control socket is for.
+fn control_group(conf: &Conf) -> Result<Option<u32>, Failure> {
+    listen::control_group(&conf.control_socket).map_err(|why| Exit::Conf.because(why))
+}
+
 /// The file named by `-c`; else the administrator's, else the user's, whichever is there.
 fn conf_file(arguments: &Arguments, environment: &Environment) -> Option<PathBuf> {
     if let Some(file) = &arguments.conf {
@@ -251,72 +257,6 @@ fn conf_file(arguments: &Arguments, environment: &Environment) -> Option<PathBuf
     }
     let candidates = [Some(PathBuf::from(SYSTEM_CONF)), environment.user_conf()];
     candidates.into_iter().flatten().find(|path| path.exists())
-}
-
-/// Becomes the user that the configuration names, where root started the daemon, after making the
-/// directories that only root can make.
-fn take_privileges_off(conf: &Conf) -> Result<(), Failure> {
-    process::forbid_new_privileges().map_err(|error| Exit::Fault.because(error))?;
-    become_run_as(conf)?;
-    // The kernel forbids core dumps where a process becomes another user.
-    let set = if conf.core_dumps { process::allow_core_dumps } else { process::forbid_core_dumps };
-    set().map_err(|error| Exit::Fault.because(error))
-}
-
-fn become_run_as(conf: &Conf) -> Result<(), Failure> {
-    let uid = process::uid();
-    let Some(name) = &conf.run_as else {
-        if uid != 0 {
-            return Ok(());
-        }
-        return Err(Exit::Conf.because(
-            "root may not serve clients: start punktfunkd as the user whose session is streamed, \
-             or name that user with RunAs",
-        ));
-    };
-    let user = process::user_by_name(name)
-        .map_err(|error| Exit::Conf.because(format!("RunAs {name}: {error}")))?
-        .ok_or_else(|| Exit::Conf.because(format!("RunAs {name}: there is no such user")))?;
-    if user.uid == 0 {
-        return Err(Exit::Conf.because(format!("RunAs {name}: root may not serve clients")));
-    }
-    if uid == user.uid {
-        return Ok(());
-    }
-    if uid != 0 {
-        let why = format!(
-            "RunAs {name}: only root can become another user, and this is not root; leave RunAs \
-             out and start punktfunkd as that user, which User= does in a unit"
-        );
-        return Err(Exit::Conf.because(why));
-    }
-    for (path, mode) in [(&conf.state_directory, 0o700), (&conf.runtime_directory, 0o755)] {
-        make_directory_for(path, mode, &user)
-            .map_err(|error| Exit::State.because(format!("{}: {error}", path.display())))?;
-    }
-    process::become_user(&user)
-        .map_err(|error| Exit::Conf.because(format!("RunAs {name}: {error}")))?;
-    ::log::info!("running as {name}");
-    Ok(())
-}
-
-fn make_directory_for(path: &Path, mode: u32, user: &User) -> io::Result<()> {
-    if fs::symlink_metadata(path).is_ok() {
-        // Whose it is was somebody's decision; the daemon says later if it does not fit.
-        return Ok(());
-    }
-    // Below what others may change, root makes nothing; the user does that itself, later. In a
-    // sticky directory such as /tmp nobody can change what is root's.
-    let is_safe = |folder: &Path| {
-        fs::metadata(folder)
-            .is_ok_and(|it| it.uid() == 0 && (it.mode() & 0o022 == 0 || it.mode() & 0o1000 != 0))
-    };
-    let real = path.parent().and_then(|parent| fs::canonicalize(parent).ok());
-    if !real.is_some_and(|real| real.ancestors().all(is_safe)) {
-        return Ok(());
-    }
-    fs::DirBuilder::new().mode(mode).create(path)?;
-    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
 }
 
 /// Makes the runtime directory, and in it one that only this user can enter, where the engine of

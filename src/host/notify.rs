@@ -9,6 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// A manager that wants to hear more often than this is not told more often.
+const WATCHDOG_MIN: Duration = Duration::from_millis(20);
+
 /// The socket that the service manager listens on, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
@@ -39,7 +42,8 @@ impl Notify {
         let number = |text: &OsStr| text.to_str()?.parse::<u64>().ok();
         let is_ours = watchdog_pid.and_then(number).is_none_or(|other| other == u64::from(pid));
         let watchdog = watchdog_us.and_then(number).filter(|us| is_ours && *us > 0);
-        Ok(Notify { socket: Some(socket), watchdog: watchdog.map(Duration::from_micros) })
+        let watchdog = watchdog.map(|us| Duration::from_micros(us).max(WATCHDOG_MIN));
+        Ok(Notify { socket: Some(socket), watchdog })
     }
 
     /// How often [`Notify::alive`] is to be called: half of what the manager waits.

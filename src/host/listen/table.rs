@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Registry, Token};
 use punktfunk_core::net::stream::Stream;
@@ -127,12 +127,13 @@ pub enum Queue {
     Handshake,
 }
 
-/// How many connections of each queue are served in one turn. A handshake that fails at once has
-/// cost nothing, and so does not count; [`FAILED_COUNT_MAX`] does.
-pub const BUDGET: [(Queue, usize); 4] =
-    [(Queue::Local, 32), (Queue::Plain, 16), (Queue::Tls, 16), (Queue::Handshake, 2)];
-/// Connections of a queue that may turn out to be over before its turn ends all the same.
-pub const FAILED_COUNT_MAX: usize = 16;
+/// All queues, in the order of their turns.
+pub const QUEUES: [Queue; 4] = [Queue::Local, Queue::Plain, Queue::Tls, Queue::Handshake];
+/// Connections of a queue that are served in one turn at most.
+pub const TURN_COUNT_MAX: usize = 16;
+/// How long a queue may go on in one turn before another connection of it has to wait for the
+/// next. A handshake takes a millisecond or two, anything else some microseconds.
+pub const TURN_TIME: Duration = Duration::from_millis(2);
 
 /// All connections.
 #[derive(Debug, Default)]
@@ -140,7 +141,7 @@ pub struct Table {
     slots: Vec<Option<(u64, Connection)>>,
     free: Vec<usize>,
     last_generation: u64,
-    queues: [VecDeque<Key>; BUDGET.len()],
+    queues: [VecDeque<Key>; QUEUES.len()],
     counts: [usize; 3],
 }
 

@@ -6,16 +6,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use punktfunk_core::net::Interface;
 use punktfunk_core::net::netlink::{self, Network};
 use punktfunk_core::net::stream::Stream;
+use punktfunk_core::net::{Interface, clock};
 use punktfunk_core::proto::http::{self, Limits};
 use rustls::ServerConnection;
 
 use super::Reactor;
 use crate::listen::gamestream::{self, Asker};
 use crate::listen::mgmt::{self, front};
-use crate::listen::table::{Connection, FAILED_COUNT_MAX, Key, Phase, Plane, Pool, Queue};
+use crate::listen::table::{Connection, Key, Phase, Plane, Pool, Queue, TURN_COUNT_MAX, TURN_TIME};
 use crate::listen::{Accepted, Knock};
 
 /// Connections over the control socket at most, those from us to the engine included.
@@ -118,16 +118,15 @@ impl Reactor {
     }
 
     /// A turn for the connections of one queue.
-    pub(super) fn serve_queue(&mut self, queue: Queue, budget: usize, now: Instant) {
-        let (mut served, mut failed) = (0, 0);
-        while served < budget && failed < FAILED_COUNT_MAX {
+    pub(super) fn serve_queue(&mut self, queue: Queue, now: Instant) {
+        let end = clock::now() + TURN_TIME;
+        for _ in 0..TURN_COUNT_MAX {
             let Some(key) = self.table.poll_turn(queue) else {
                 return;
             };
             self.serve(key, now);
-            match self.table.get(key) {
-                Some(_) => served += 1,
-                None => failed += 1,
+            if clock::now() >= end {
+                return;
             }
         }
     }

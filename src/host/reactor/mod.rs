@@ -28,7 +28,7 @@ use crate::daemon::{Daemon, Effect};
 use crate::errand::Errands;
 use crate::listen::mdns::Mdns;
 use crate::listen::mgmt::{Engine, Facts, Post, front};
-use crate::listen::table::{BUDGET, Connection, FIRST_TOKEN, Key, Pool, Table};
+use crate::listen::table::{Connection, FIRST_TOKEN, Key, Pool, QUEUES, Table};
 use crate::listen::{Door, gamestream};
 use crate::notify::Notify;
 use crate::quota::Quota;
@@ -221,8 +221,8 @@ impl Reactor {
                 self.on_accepted(accepted, now);
             }
         }
-        for (queue, budget) in BUDGET {
-            self.serve_queue(queue, budget, now);
+        for queue in QUEUES {
+            self.serve_queue(queue, now);
         }
         if let Some(mdns) = &mut self.parts.mdns {
             mdns.turn(now);
