@@ -166,7 +166,7 @@ pub fn python() -> Command {
     let path = root.join("tests/.venv/bin/python");
     assert!(path.is_file(), "tests/.venv is not there: run scripts/setup test");
     let mut command = Command::new(path);
-    command.current_dir(root);
+    command.arg("-u").current_dir(root); // what it says is read while it runs
     command
 }
 
