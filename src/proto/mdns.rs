@@ -295,12 +295,18 @@ impl Responder {
             }
         }
         asked.retain(|(set, _)| is_legacy || !is_known(*set));
-        let (unicast, multicast): (Vec<_>, Vec<_>) =
+        let (mut unicast, mut multicast): (Vec<_>, Vec<_>) =
             asked.into_iter().partition(|(set, may_be_unicast)| {
                 // Who joins later needs to hear of it now and then, RFC 6762 section 5.4.
                 let is_fresh = state.last_sent(*set).is_some_and(|at| now < at + set.quarter_ttl());
                 is_legacy || *may_be_unicast && is_fresh && arrival.is_local
             });
+        if !unicast.is_empty() && self.unicasts.count(now, UNICAST_WINDOW) > UNICAST_COUNT_MAX {
+            // One who asks too much must not leave the others without an answer. Old resolvers
+            // hear no multicast.
+            let refused = std::mem::take(&mut unicast);
+            multicast.extend(refused.into_iter().filter(|_| !is_legacy));
+        }
         let is_probe = !packet.name_servers.is_empty();
         let has_more = packet.has_flags(PacketFlag::TRUNCATION);
         for (set, _) in multicast {
@@ -313,7 +319,7 @@ impl Responder {
             state.owe(set, now + delay, interval, Some(arrival.source.ip()));
         }
         let unicast: Vec<Set> = unicast.into_iter().map(|(set, _)| set).collect();
-        if !unicast.is_empty() && self.unicasts.count(now, UNICAST_WINDOW) <= UNICAST_COUNT_MAX {
+        if !unicast.is_empty() {
             self.answer_one(index, packet, &unicast, arrival);
         }
         self.answer(index, now);
@@ -835,6 +841,24 @@ mod tests {
 
         let count = std::iter::from_fn(|| responder.poll_output()).count();
         assert_eq!(count, UNICAST_COUNT_MAX as usize);
+    }
+
+    #[test]
+    fn who_could_be_answered_alone_is_answered_with_all_when_one_asks_too_much() {
+        let (mut responder, now) = settled();
+        let greedy = Arrival { source: "192.0.2.66:40000".parse().unwrap(), ..multicast() };
+        let mut packet = query(HOST, "A");
+        give(&mut responder, &packet, &multicast(), now);
+        packet.questions[0].unicast_response = true;
+
+        for _ in 0..100 {
+            give(&mut responder, &query(KIND, "PTR"), &greedy, now + ms(2000));
+        }
+        while responder.poll_output().is_some() {}
+        give(&mut responder, &packet, &multicast(), now + ms(2100));
+
+        let destination = responder.poll_output().unwrap().destination;
+        assert_eq!(destination, Destination::Multicast(Family::V4));
     }
 
     #[test]
