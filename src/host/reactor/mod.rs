@@ -374,7 +374,10 @@ impl Reactor {
                 ::log::log!(level, "box art: {error}");
                 self.answer(key, &gamestream::not_found(), now);
             }
-            Done::Written(written) => self.parts.daemon.handle_written(written, now),
+            Done::Written(written) => {
+                self.parts.daemon.handle_written(written, now);
+                self.parts.notify.status(&self.status());
+            }
         }
     }
 
