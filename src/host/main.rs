@@ -180,15 +180,7 @@ fn prepare(
         state::Error::Locked { .. } => Exit::Running.because(error),
         error => Exit::State.because(error),
     })?;
-    let (identity, made) =
-        Identity::open(&directory).map_err(|error| Exit::State.because(error))?;
-    for (is_made, what) in
-        [(made.host_id, "host id"), (made.key, "key"), (made.certificate, "certificate")]
-    {
-        if is_made {
-            ::log::info!("identity: new {what} in {}", conf.state_directory.display());
-        }
-    }
+    let identity = open_identity(&directory)?;
     let trust = read_trust(&directory).map_err(|why| Exit::State.because(why))?;
     let token = match conf.http {
         Some(_) => {
@@ -207,17 +199,6 @@ fn prepare(
         process::raise_descriptor_limit().map_err(|error| Exit::Fault.because(error))?;
     let tls = tls::server_config(&identity.certificate, &identity.key_pkcs8)
         .map_err(|error| Exit::State.because(error))?;
-    let notify = Notify::open(
-        surroundings.notify_socket.as_deref(),
-        surroundings.watchdog_us.as_deref(),
-        surroundings.watchdog_pid.as_deref(),
-        std::process::id(),
-    );
-    let notify = notify.unwrap_or_else(|error| {
-        ::log::warn!("service manager: not reached: {error}");
-        Notify::default()
-    });
-
     for door in &doors {
         ::log::info!("{}: listening on {}", door.plane, door.address);
     }
@@ -235,7 +216,7 @@ fn prepare(
         tls,
         token,
         signals,
-        notify,
+        notify: open_notify(surroundings),
         engine_path,
         load,
         open_mdns: Box::new(open_mdns),
@@ -243,6 +224,33 @@ fn prepare(
         _lock: lock,
     };
     Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+fn open_identity(directory: &Directory) -> Result<Identity, Failure> {
+    let opened = Identity::open(directory).map_err(|error| Exit::State.because(error));
+    let (identity, made) = opened?;
+    for (is_made, what) in
+        [(made.host_id, "host id"), (made.key, "key"), (made.certificate, "certificate")]
+    {
+        if is_made {
+            ::log::info!("identity: new {what} in {}", directory.path().display());
+        }
+    }
+    Ok(identity)
+}
+
+/// A service manager that is not reached is no reason not to start.
+fn open_notify(surroundings: &Surroundings) -> Notify {
+    let opened = Notify::open(
+        surroundings.notify_socket.as_deref(),
+        surroundings.watchdog_us.as_deref(),
+        surroundings.watchdog_pid.as_deref(),
+        std::process::id(),
+    );
+    opened.unwrap_or_else(|error| {
+        ::log::warn!("service manager: not reached: {error}");
+        Notify::default()
+    })
 }
 
 /// Whom the control socket is for.
