@@ -5,6 +5,7 @@
 
 mod api;
 mod certificates;
+mod enet;
 mod files;
 mod gamestream;
 mod http;
@@ -23,7 +24,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 12] = [
+pub const PARSERS: [Parser; 13] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -44,6 +45,7 @@ pub const PARSERS: [Parser; 12] = [
         check: certificates::check_der,
         thousands: 10,
     },
+    Parser { name: "enet", seeds: enet::seeds, check: enet::check, thousands: 6 },
     Parser { name: "http", seeds: http::seeds, check: http::check, thousands: 12 },
     Parser { name: "mdns", seeds: mdns::seeds, check: mdns::check, thousands: 6 },
     Parser {
