@@ -7,7 +7,7 @@ use enet::wire::{Body, Command, Header, PEER_NONE};
 use enet::{Config, Delivery, Event, Host, Outcome, Path, PeerId};
 
 /// Deadlines of a host to which nobody speaks, until all its peers are gone.
-const STEP_COUNT_MAX: usize = 2000;
+const STEP_COUNT_MAX: usize = 8000;
 /// Datagrams with which one datagram is answered at most.
 const ANSWER_COUNT_MAX: usize = 200;
 

@@ -45,7 +45,7 @@ pub const PARSERS: [Parser; 13] = [
         check: certificates::check_der,
         thousands: 10,
     },
-    Parser { name: "enet", seeds: enet::seeds, check: enet::check, thousands: 6 },
+    Parser { name: "enet", seeds: enet::seeds, check: enet::check, thousands: 2 },
     Parser { name: "http", seeds: http::seeds, check: http::check, thousands: 12 },
     Parser { name: "mdns", seeds: mdns::seeds, check: mdns::check, thousands: 6 },
     Parser {

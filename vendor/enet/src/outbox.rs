@@ -18,8 +18,8 @@ const FLIGHT_COUNT_MAX: usize = 512;
 const SPAN_MAX: u16 = 512;
 /// Acknowledgements owed to one peer: those of some datagrams.
 const ACKNOWLEDGEMENT_COUNT_MAX: usize = 8 * COMMAND_COUNT_MAX;
-/// By which the wait for an acknowledgement grows, attempt by attempt: libenet's limit.
-const BACK_OFF_MAX: u32 = 32;
+/// By which the wait for an acknowledgement grows at most, attempt by attempt.
+const BACK_OFF_MAX: u32 = 4;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
