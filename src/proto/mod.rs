@@ -6,6 +6,8 @@ pub mod der;
 pub mod gamestream;
 pub mod hex;
 pub mod http;
+pub mod input;
 pub mod mdns;
 pub mod query;
+pub mod units;
 pub mod xml;

@@ -1,0 +1,15 @@
+//! Numbers that must not be taken for one another.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+/// Which access unit of a session, counted from 1 in the order of encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameIndex(pub u32);
+
+impl fmt::Display for FrameIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
