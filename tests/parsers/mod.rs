@@ -5,6 +5,7 @@
 
 mod api;
 mod certificates;
+mod control;
 mod enet;
 mod files;
 mod gamestream;
@@ -24,7 +25,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 13] = [
+pub const PARSERS: [Parser; 15] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -39,6 +40,7 @@ pub const PARSERS: [Parser; 13] = [
         thousands: 6,
     },
     Parser { name: "conf", seeds: files::conf_seeds, check: files::check_conf, thousands: 6 },
+    Parser { name: "control", seeds: control::seeds, check: control::check, thousands: 12 },
     Parser {
         name: "der",
         seeds: certificates::der_seeds,
@@ -47,6 +49,12 @@ pub const PARSERS: [Parser; 13] = [
     },
     Parser { name: "enet", seeds: enet::seeds, check: enet::check, thousands: 2 },
     Parser { name: "http", seeds: http::seeds, check: http::check, thousands: 12 },
+    Parser {
+        name: "input",
+        seeds: control::input_seeds,
+        check: control::check_input,
+        thousands: 12,
+    },
     Parser { name: "mdns", seeds: mdns::seeds, check: mdns::check, thousands: 6 },
     Parser {
         name: "pairing",

@@ -1,5 +1,6 @@
 //! The control plane of GameStream: what a stock Moonlight speaks.
 
+pub mod control;
 pub mod http;
 pub mod pairing;
 pub mod secret;
