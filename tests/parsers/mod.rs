@@ -11,6 +11,7 @@ mod files;
 mod gamestream;
 mod http;
 mod mdns;
+mod rtsp;
 
 /// One parser.
 pub struct Parser {
@@ -25,7 +26,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 15] = [
+pub const PARSERS: [Parser; 17] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -74,6 +75,13 @@ pub const PARSERS: [Parser; 15] = [
         seeds: gamestream::request_seeds,
         check: gamestream::check_request,
         thousands: 12,
+    },
+    Parser { name: "rtsp", seeds: rtsp::seeds, check: rtsp::check, thousands: 4 },
+    Parser {
+        name: "rtsp_sealed",
+        seeds: rtsp::sealed_seeds,
+        check: rtsp::check_sealed,
+        thousands: 6,
     },
     Parser { name: "xml", seeds: http::query_seeds, check: http::check_xml, thousands: 6 },
 ];

@@ -301,7 +301,7 @@ impl Mode {
 }
 
 /// Digits only, at least one, at most what 32 bits hold.
-fn decimal(text: &str) -> Option<u32> {
+pub(super) fn decimal(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { text.parse().ok() } else { None }
 }

@@ -3,4 +3,5 @@
 pub mod control;
 pub mod http;
 pub mod pairing;
+pub mod rtsp;
 pub mod secret;
