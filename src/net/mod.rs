@@ -1,6 +1,7 @@
 //! Drivers: sockets, clocks and the process, for either end. They carry bytes and know no message.
 
 pub mod clock;
+pub mod library;
 pub mod netlink;
 pub mod process;
 mod sockaddr;
