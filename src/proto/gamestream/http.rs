@@ -14,6 +14,7 @@ pub use document::{
 };
 
 use super::pairing::PairRequest;
+use super::rtsp::describe::Layout;
 use super::secret::Secret;
 use crate::proto::cert::{self, Certificate};
 use crate::proto::hex;
@@ -72,6 +73,8 @@ pub struct Launch {
     pub keys: SessionKeys,
     /// The mode wanted. Without one, that of ANNOUNCE holds.
     pub mode: Option<Mode>,
+    /// How the session is to be beyond that.
+    pub wishes: Wishes,
 }
 
 /// The return to an app that runs.
@@ -81,6 +84,19 @@ pub struct Resume {
     pub keys: SessionKeys,
     /// The mode wanted. Without one, that of ANNOUNCE holds.
     pub mode: Option<Mode>,
+    /// How the session is to be beyond that.
+    pub wishes: Wishes,
+}
+
+/// What a client can and wants, as far as it comes with the launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Wishes {
+    /// It understands `rtspenc://`, so that is what it is to be answered with.
+    pub seals_rtsp: bool,
+    /// Sound is to be heard at the host as well; `None` leaves it to the host.
+    pub plays_on_host: Option<bool>,
+    /// A layout of surround sound in place of the usual ones.
+    pub layout: Option<Layout>,
 }
 
 /// What a client chose to encrypt its session with.
@@ -167,11 +183,16 @@ struct Parameters<'a>(Query<'a>);
 
 impl Parameters<'_> {
     fn launch(&self) -> Result<Launch, Error> {
-        Ok(Launch { app: self.app()?, keys: self.session_keys()?, mode: self.mode()? })
+        Ok(Launch {
+            app: self.app()?,
+            keys: self.session_keys()?,
+            mode: self.mode()?,
+            wishes: self.wishes()?,
+        })
     }
 
     fn resume(&self) -> Result<Resume, Error> {
-        Ok(Resume { keys: self.session_keys()?, mode: self.mode()? })
+        Ok(Resume { keys: self.session_keys()?, mode: self.mode()?, wishes: self.wishes()? })
     }
 
     /// One stage of a pairing. The second to fourth have no name but that of what they bring.
@@ -254,6 +275,19 @@ impl Parameters<'_> {
     fn mode(&self) -> Result<Option<Mode>, Error> {
         let parse = |text| Mode::parse(text).ok_or(Error::Bad("mode"));
         self.0.value("mode").map(parse).transpose()
+    }
+
+    /// A layout that cannot be is as good as none: the client has the usual ones to choose from.
+    fn wishes(&self) -> Result<Wishes, Error> {
+        let number = |name| {
+            let parse = |text| decimal(text).ok_or(Error::Bad(name));
+            self.0.value(name).map(parse).transpose()
+        };
+        Ok(Wishes {
+            seals_rtsp: number("corever")?.is_some_and(|version| version >= 1),
+            plays_on_host: number("localAudioPlayMode")?.map(|mode| mode != 0),
+            layout: self.0.value("surroundParams").and_then(Layout::parse),
+        })
     }
 
     fn bytes<const N: usize>(&self, name: &'static str) -> Result<[u8; N], Error> {
@@ -395,6 +429,33 @@ mod tests {
         }
         let resume = Request::parse(&format!("/resume?{keys}"));
         assert!(matches!(resume, Ok(Request::Resume(Resume { mode: None, .. }))));
+    }
+
+    #[test]
+    fn wishes_are_optional_and_numbers() {
+        let keys = format!("rikey={RIKEY}&rikeyid=1");
+        let wishes =
+            |seals_rtsp, plays_on_host, has_layout| Some((seals_rtsp, plays_on_host, has_layout));
+        let table = [
+            ("", wishes(false, None, false)),
+            ("&&corever=1", wishes(true, None, false)),
+            ("&corever=0&localAudioPlayMode=0", wishes(false, Some(false), false)),
+            ("&localAudioPlayMode=1&surroundParams=642014235", wishes(false, Some(true), true)),
+            ("&surroundParams=99", wishes(false, None, false)),
+            ("&corever=one", None),
+            ("&localAudioPlayMode=-1", None),
+        ];
+        for (text, expected) in table {
+            let parsed = Request::parse(&format!("/resume?{keys}{text}"));
+
+            let wishes = match parsed {
+                Ok(Request::Resume(resume)) => Some(resume.wishes),
+                Err(Error::Bad(_)) => None,
+                other => panic!("{other:?}"),
+            };
+            let brief = wishes.map(|it| (it.seals_rtsp, it.plays_on_host, it.layout.is_some()));
+            assert_eq!(brief, expected, "{text}");
+        }
     }
 
     #[test]
