@@ -1,5 +1,6 @@
 //! Drivers: sockets, clocks and the process, for either end. They carry bytes and know no message.
 
+pub mod bell;
 pub mod clock;
 pub mod library;
 pub mod netlink;
@@ -7,6 +8,7 @@ pub mod process;
 mod sockaddr;
 pub mod stream;
 pub mod tcp;
+pub mod thread;
 pub mod tls;
 pub mod udp;
 

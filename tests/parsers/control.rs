@@ -57,14 +57,14 @@ pub fn check(message: &[u8]) {
     if let Ok(ClientMessage::Invalidate { first, last }) = ClientMessage::parse(message) {
         assert!(first <= last);
     }
-    let mut opener = Opener::new(&rikey());
+    let mut opener = Opener::new(Scheme::V2, &rikey());
     if let Ok(opened) = opener.open(&mut message.to_vec()) {
         assert_eq!(opened.len() + OVERHEAD_LEN, message.len());
         let _ = ClientMessage::parse(opened);
         assert_eq!(opener.open(&mut message.to_vec()), Err(seal::Error::Replay));
     }
     // The host's own are not taken from a client.
-    if let Ok(mut packet) = Sealer::new(&rikey()).seal(message) {
+    if let Ok(mut packet) = Sealer::new(Scheme::V2, &rikey()).seal(message) {
         assert_eq!(opener.open(&mut packet), Err(seal::Error::Tag));
     }
 }

@@ -1,14 +1,18 @@
 //! The envelope of every message of an encrypted control stream: AES-128-GCM under the key of the
-//! launch, in the second of the two ways that clients know.
+//! launch, in one of the two ways that clients know.
 //!
-//! In the first way nonces repeat after 256 messages and in both directions; it is left out. One
-//! sealer and one opener belong to a key, since numbers start at 0 and must not do so twice.
+//! In the first way nonces repeat after 256 messages and in both directions, so whoever listens can
+//! read and forge: it is for clients that know no other. One sealer and one opener belong to a key,
+//! since numbers start at 0 and must not do so twice.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::ops::Range;
 
+use aes_gcm::aead::AeadInPlace;
+use aes_gcm::aead::consts::U16;
+use aes_gcm::{AesGcm, KeyInit};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 
 use crate::proto::gamestream::secret::Secret;
@@ -65,11 +69,90 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Which of the two ways a stream is sealed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// The first: a nonce of 16 bytes, of which one counts.
+    V1,
+    /// The second: a nonce of 12 bytes with the whole number and the direction.
+    V2,
+}
+
 /// Which way a message goes; keeps the nonces of both ways apart.
 #[derive(Clone, Copy, Debug)]
 enum Direction {
     ClientToHost,
     HostToClient,
+}
+
+/// A key in one of the two ways.
+enum Cipher {
+    V1(Box<AesGcm<aes::Aes128, U16>>),
+    V2(LessSafeKey, Direction),
+}
+
+impl Cipher {
+    fn new(scheme: Scheme, direction: Direction, rikey: &Secret<16>) -> Cipher {
+        match scheme {
+            Scheme::V1 => Cipher::V1(Box::new(AesGcm::new(rikey.bytes().into()))),
+            Scheme::V2 => {
+                let key = UnboundKey::new(&AES_128_GCM, rikey.bytes());
+                let key = LessSafeKey::new(key.expect("a key of AES-128 has 16 bytes"));
+                Cipher::V2(key, direction)
+            }
+        }
+    }
+
+    /// Seals `message` in its place and returns the tag.
+    fn seal(&self, sequence: u32, message: &mut [u8]) -> [u8; TAG_LEN] {
+        const SHORT: &str = "the message is shorter than AES-GCM's limit";
+        let mut tag = [0; TAG_LEN];
+        match self {
+            Cipher::V1(key) => {
+                let nonce = nonce_v1(sequence);
+                let sealed = key.encrypt_in_place_detached(&nonce.into(), &[], message);
+                tag.copy_from_slice(&sealed.expect(SHORT));
+            }
+            Cipher::V2(key, direction) => {
+                let nonce = direction.nonce(sequence);
+                let sealed = key.seal_in_place_separate_tag(nonce, Aad::empty(), message);
+                tag.copy_from_slice(sealed.expect(SHORT).as_ref());
+            }
+        }
+        tag
+    }
+
+    /// Opens `message` in its place.
+    fn open(&self, sequence: u32, tag: [u8; TAG_LEN], message: &mut [u8]) -> Result<(), Error> {
+        match self {
+            Cipher::V1(key) => {
+                let nonce = nonce_v1(sequence);
+                let opened =
+                    key.decrypt_in_place_detached(&nonce.into(), &[], message, &tag.into());
+                opened.map_err(|_| Error::Tag)
+            }
+            Cipher::V2(key, direction) => {
+                let (nonce, tag) = (direction.nonce(sequence), Tag::from(tag));
+                let opened = key.open_in_place_separate_tag(nonce, Aad::empty(), tag, message, 0..);
+                opened.map(drop).map_err(|_| Error::Tag)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cipher::V1(_) => "V1",
+            Cipher::V2(..) => "V2",
+        })
+    }
+}
+
+fn nonce_v1(sequence: u32) -> [u8; 16] {
+    let mut nonce = [0; 16];
+    nonce[0] = sequence as u8;
+    nonce
 }
 
 impl Direction {
@@ -87,20 +170,19 @@ impl Direction {
 /// Seals what the host says.
 #[derive(Debug)]
 pub struct Sealer {
-    key: LessSafeKey,
-    direction: Direction,
+    cipher: Cipher,
     /// The number of the next message; none is left behind the last.
     sequence: Option<u32>,
 }
 
 impl Sealer {
     /// The host's end of a stream under this key.
-    pub fn new(rikey: &Secret<16>) -> Sealer {
-        Sealer::towards(Direction::HostToClient, rikey)
+    pub fn new(scheme: Scheme, rikey: &Secret<16>) -> Sealer {
+        Sealer::towards(scheme, Direction::HostToClient, rikey)
     }
 
-    fn towards(direction: Direction, rikey: &Secret<16>) -> Sealer {
-        Sealer { key: key(rikey), direction, sequence: Some(0) }
+    fn towards(scheme: Scheme, direction: Direction, rikey: &Secret<16>) -> Sealer {
+        Sealer { cipher: Cipher::new(scheme, direction, rikey), sequence: Some(0) }
     }
 
     /// The packet that carries `message`, which has a header of its own.
@@ -116,13 +198,8 @@ impl Sealer {
         packet[field::KIND].copy_from_slice(&KIND.to_le_bytes());
         packet[field::LEN].copy_from_slice(&len.to_le_bytes());
         packet[field::SEQUENCE].copy_from_slice(&sequence.to_le_bytes());
-        let nonce = self.direction.nonce(sequence);
-        let in_out = &mut packet[field::MESSAGE..];
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(nonce, Aad::empty(), in_out)
-            .expect("the message is shorter than AES-GCM's limit");
-        packet[field::TAG].copy_from_slice(tag.as_ref());
+        let tag = self.cipher.seal(sequence, &mut packet[field::MESSAGE..]);
+        packet[field::TAG].copy_from_slice(&tag);
         Ok(packet)
     }
 }
@@ -130,23 +207,33 @@ impl Sealer {
 /// Opens what the client says.
 #[derive(Debug)]
 pub struct Opener {
-    key: LessSafeKey,
-    direction: Direction,
+    cipher: Cipher,
     window: Window,
 }
 
 impl Opener {
     /// The host's end of a stream under this key.
-    pub fn new(rikey: &Secret<16>) -> Opener {
-        Opener::towards(Direction::ClientToHost, rikey)
+    pub fn new(scheme: Scheme, rikey: &Secret<16>) -> Opener {
+        Opener::towards(scheme, Direction::ClientToHost, rikey)
     }
 
-    fn towards(direction: Direction, rikey: &Secret<16>) -> Opener {
-        Opener { key: key(rikey), direction, window: Window::default() }
+    fn towards(scheme: Scheme, direction: Direction, rikey: &Secret<16>) -> Opener {
+        Opener { cipher: Cipher::new(scheme, direction, rikey), window: Window::default() }
     }
 
     /// The message of a packet, in its place. Of a packet that is refused nothing may be used.
     pub fn open<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], Error> {
+        let (sequence, message) = self.look_into(packet)?;
+        self.window.mark(sequence);
+        Ok(message)
+    }
+
+    /// Whether `open` would open it. Takes a copy: it is asked of what comes from a new address.
+    pub fn recognises(&self, packet: &[u8]) -> bool {
+        self.look_into(&mut packet.to_vec()).is_ok()
+    }
+
+    fn look_into<'a>(&self, packet: &'a mut [u8]) -> Result<(u32, &'a [u8]), Error> {
         let kind = packet.get(field::KIND).ok_or(Error::Length)?;
         if kind != KIND.to_le_bytes() {
             return Err(Error::Plain);
@@ -163,13 +250,8 @@ impl Opener {
         }
         let mut tag = [0; TAG_LEN];
         tag.copy_from_slice(&header[field::TAG]);
-        let nonce = self.direction.nonce(sequence);
-        let message = self
-            .key
-            .open_in_place_separate_tag(nonce, Aad::empty(), Tag::from(tag), message, 0..)
-            .map_err(|_| Error::Tag)?;
-        self.window.mark(sequence);
-        Ok(message)
+        self.cipher.open(sequence, tag, message)?;
+        Ok((sequence, message))
     }
 }
 
@@ -208,11 +290,6 @@ impl Window {
     }
 }
 
-fn key(rikey: &Secret<16>) -> LessSafeKey {
-    let key = UnboundKey::new(&AES_128_GCM, rikey.bytes());
-    LessSafeKey::new(key.expect("a key of AES-128 has 16 bytes"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,7 +301,7 @@ mod tests {
 
     /// Packets of a client, numbered from 0.
     fn packets(count: usize) -> Vec<Vec<u8>> {
-        let mut client = Sealer::towards(Direction::ClientToHost, &rikey());
+        let mut client = Sealer::towards(Scheme::V2, Direction::ClientToHost, &rikey());
         (0..count).map(|_| client.seal(b"\x02\x03\x02\0\0\0").unwrap()).collect()
     }
 
@@ -234,7 +311,7 @@ mod tests {
 
     #[test]
     fn packets_of_clients_are_opened() {
-        let mut host = Opener::new(&rikey());
+        let mut host = Opener::new(Scheme::V2, &rikey());
         let mut packet = bytes(
             "0100 2600 05000000 92f38e8f93fb76656748dcc32e25076e \
              a7fe524c77fb16721ae18411b40704897787",
@@ -247,7 +324,7 @@ mod tests {
 
     #[test]
     fn packets_are_sealed_for_clients() {
-        let mut host = Sealer::new(&rikey());
+        let mut host = Sealer::new(Scheme::V2, &rikey());
 
         let packet = host.seal(&bytes("0901 0400 80030023")).unwrap();
 
@@ -257,26 +334,46 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_the_first_way_are_refused() {
+    fn packets_of_the_first_way_are_opened_in_that_way_only() {
         let mut packet = bytes(
             "0100 2600 05000000 0575a236c2558ff4ff6addb8c1c71430 \
              f82a728c62dd9cf0f603adc51b4e5dbdac9a",
         );
 
-        assert_eq!(Opener::new(&rikey()).open(&mut packet), Err(Error::Tag));
+        assert_eq!(Opener::new(Scheme::V2, &rikey()).open(&mut packet.clone()), Err(Error::Tag));
+
+        let mut host = Opener::new(Scheme::V1, &rikey());
+        assert!(host.recognises(&packet));
+        let message = host.open(&mut packet).map(hex::emit);
+        assert_eq!(message, Ok("06020e000000000a03000000004180000000".to_owned()));
+        assert_eq!(host.open(&mut packet), Err(Error::Replay));
+    }
+
+    #[test]
+    fn in_the_first_way_both_ends_seal_alike() {
+        let mut host = Sealer::new(Scheme::V1, &rikey());
+        let mut client = Sealer::towards(Scheme::V1, Direction::ClientToHost, &rikey());
+
+        let packet = host.seal(b"\x02\x03\x02\0\0\0").unwrap();
+
+        assert_eq!(client.seal(b"\x02\x03\x02\0\0\0").unwrap(), packet);
     }
 
     #[test]
     fn what_one_end_seals_the_other_opens() {
-        let mut client = Opener::towards(Direction::HostToClient, &rikey());
-        let mut host = Sealer::new(&rikey());
+        let mut client = Opener::towards(Scheme::V2, Direction::HostToClient, &rikey());
+        let mut host = Sealer::new(Scheme::V2, &rikey());
         for len in [4, 5, 16, 17, 1000, MESSAGE_LEN_MAX] {
             let message = vec![0x5a; len];
 
             let mut packet = host.seal(&message).unwrap();
 
             assert_eq!(packet.len(), len + OVERHEAD_LEN);
-            assert_eq!(Opener::new(&rikey()).open(&mut packet.clone()), Err(Error::Tag), "own");
+            assert_eq!(
+                Opener::new(Scheme::V2, &rikey()).open(&mut packet.clone()),
+                Err(Error::Tag),
+                "own"
+            );
             assert_eq!(client.open(&mut packet), Ok(&message[..]));
         }
         for len in [0, 3, MESSAGE_LEN_MAX + 1] {
@@ -286,7 +383,7 @@ mod tests {
 
     #[test]
     fn damaged_packets_are_refused_and_spoil_nothing() {
-        let mut host = Opener::new(&rikey());
+        let mut host = Opener::new(Scheme::V2, &rikey());
         let packet = packets(1).remove(0);
         for index in 0..packet.len() {
             let mut damaged = packet.clone();
@@ -309,7 +406,7 @@ mod tests {
 
     #[test]
     fn an_envelope_holds_a_header_at_least() {
-        let mut host = Opener::new(&rikey());
+        let mut host = Opener::new(Scheme::V2, &rikey());
         let mut packet = vec![1, 0, 23, 0];
         packet.resize(27, 0);
 
@@ -318,7 +415,7 @@ mod tests {
 
     #[test]
     fn messages_overtake_each_other_and_come_once() {
-        let mut host = Opener::new(&rikey());
+        let mut host = Opener::new(Scheme::V2, &rikey());
         let packets = packets(2000);
         let cases = [
             (1, Ok(())),
@@ -359,7 +456,7 @@ mod tests {
 
     #[test]
     fn numbers_end_rather_than_begin_anew() {
-        let mut host = Sealer::new(&rikey());
+        let mut host = Sealer::new(Scheme::V2, &rikey());
         host.sequence = Some(u32::MAX);
 
         assert!(host.seal(&[0; 4]).is_ok());
