@@ -6,6 +6,8 @@ use std::ffi::OsString;
 
 use argh::FromArgs;
 
+use crate::encode::abilities::Backend;
+
 /// Stream this machine's desktop and games to Moonlight clients. See punktfunkd(8).
 #[derive(FromArgs, Debug)]
 #[argh(help_triggers("-h", "--help"))]
@@ -41,6 +43,14 @@ pub struct Arguments {
     /// print the version and exit
     #[argh(switch, short = 'V')]
     pub version: bool,
+
+    /// say of the encoder plug-in in a file what version it is, and exit: for the daemon itself
+    #[argh(option, hidden_help, arg_name = "file")]
+    pub probe_encoders: Option<String>,
+
+    /// with that, say what a backend can do in place of the version
+    #[argh(option, hidden_help, arg_name = "name", from_str_fn(backend))]
+    pub probe_backend: Option<Backend>,
 }
 
 /// What the command line asks for instead of a run.
@@ -71,6 +81,10 @@ impl Arguments {
         }
         Ok(arguments)
     }
+}
+
+fn backend(text: &str) -> Result<Backend, String> {
+    text.parse().map_err(|()| format!("unknown backend {text:?}"))
 }
 
 /// Takes letters behind one dash apart, and a value from its letter, as getopt(3) does.

@@ -1,12 +1,14 @@
 //! punktfunkd: arguments, configuration, privileges, files, sockets; then the loop.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod apps;
 mod arguments;
 mod capability;
 mod conf;
 mod daemon;
+#[allow(dead_code, reason = "sessions come with the next changes")]
+mod encode;
 mod errand;
 mod identity;
 mod ledger;
@@ -38,6 +40,7 @@ use ::log::LevelFilter;
 use arguments::Arguments;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
+use encode::abilities::Backend;
 use identity::Identity;
 use listen::mdns::Mdns;
 use listen::mgmt::token;
@@ -92,6 +95,9 @@ fn main() -> ExitCode {
     if arguments.version {
         return end(print(&format!("{}\n", capability::version())));
     }
+    if let Some(plugin) = &arguments.probe_encoders {
+        probe_encoders(plugin, arguments.probe_backend)
+    }
     let surroundings = Surroundings::read();
     match run(&arguments, &surroundings) {
         Ok(()) => ExitCode::from(Exit::Done as u8),
@@ -102,6 +108,23 @@ fn main() -> ExitCode {
             ExitCode::from(exit as u8)
         }
     }
+}
+
+/// A child of the daemon, which asks what can be encoded; see `encode::probe`.
+fn probe_encoders(plugin: &str, backend: Option<Backend>) -> ! {
+    process::close_inherited();
+    if let Err(error) = process::become_expendable() {
+        let _ = end(Err(Exit::Fault.because(error)));
+        process::exit_now(Exit::Fault as i32);
+    }
+    let answer = encode::probe::answer(Path::new(plugin), backend);
+    // On a line of its own, whatever a driver has written.
+    let status = match print(&format!("\n{answer}\n")) {
+        Ok(()) => Exit::Done,
+        Err(Failure(exit, _)) => exit,
+    };
+    // Drivers that crash when they are unloaded do it here, where nobody would hear the answer.
+    process::exit_now(status as i32)
 }
 
 /// The end of a run that began no log.

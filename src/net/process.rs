@@ -149,6 +149,35 @@ pub fn allow_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
+/// This process may crash, and nobody waits for it for long: others come first, it ends with the
+/// thread that started it, and it leaves no core dump.
+pub fn become_expendable() -> io::Result<()> {
+    const NICENESS: i32 = 10;
+    forbid_core_dumps()?;
+    // SAFETY: all take integers.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        check(libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS))
+    }
+}
+
+/// Closes everything but the standard streams, whatever this process was started with. To be called
+/// before it has opened anything itself.
+pub fn close_inherited() {
+    // SAFETY: takes integers, and closes what no value of this process owns yet. Kernels that do
+    // not know the call leave open what was.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+}
+
+/// Ends a process that leads a group of its own, and all in its group, at once. To be called before
+/// it is waited for: after that its number may be another's.
+pub fn kill_group(leader: u32) {
+    if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
+        // SAFETY: takes integers. An error says that nobody is left in the group.
+        let _ = unsafe { libc::kill(-leader, libc::SIGKILL) };
+    }
+}
+
 /// Lets this process have as many descriptors as its hard limit says; returns how many.
 pub fn raise_descriptor_limit() -> io::Result<usize> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
