@@ -1,5 +1,5 @@
-//! What the administrator writes and what the daemon has written: punktfunk.conf(5) and the list
-//! of clients.
+//! What the administrator writes and what the daemon has written: punktfunk.conf(5), the list of
+//! clients, and what encoders can do.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,6 +7,9 @@ use std::path::Path;
 
 use punktfunk_core::proto::cert::Certificate;
 
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../../src/host/encode/abilities.rs"]
+mod abilities;
 #[allow(dead_code, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../../src/host/conf/mod.rs"]
 mod conf;
@@ -14,6 +17,7 @@ mod conf;
 #[path = "../../src/host/trust.rs"]
 mod trust;
 
+use abilities::{Abilities, Backend, CODECS, Can, WHY_LEN_MAX};
 use conf::file::{Content, Files};
 use conf::{Environment, LogLevels, Sources};
 use trust::{CLIENT_COUNT_MAX, Client, NAME_LEN_MAX, Trust};
@@ -163,4 +167,47 @@ pub fn check_clients(bytes: &[u8]) {
     // Whatever a device calls itself, there is a name for it.
     let name = trust.free_name(&String::from_utf8_lossy(bytes));
     assert!(trust.with(client(PEM[0], &name)).is_ok());
+}
+
+pub fn encoders_seeds() -> Vec<Vec<u8>> {
+    let can = Can { encode: true, ten_bit: true, invalidate: true, set_bitrate: true };
+    let row = |backend: Backend| {
+        let why = format!("no {backend} here: \u{fc} \"");
+        [Ok(can), Ok(Can { ten_bit: false, invalidate: false, ..can }), Err(why)]
+    };
+    let abilities = Abilities::new("stub 1".to_owned(), Backend::ALL.map(row));
+    let file = abilities.emit();
+    let mut seeds = super::owned(&[
+        b"{\"version\":1,\"plugin\":\"a\",\"backends\":{}}",
+        b"{\"version\":1,\"plugin\":\"\\u001b[2J\\ud800\",\"backends\":[[[1]]]}",
+        b"{\"h264\":{\"can\":[\"encode\"]},\"hevc\":{\"why_not\":\"x\"},\
+          \"av1\":{\"can\":[]}}",
+    ]);
+    let row = abilities::emit_row(&row(Backend::Nvenc));
+    seeds.extend([file, row.into_bytes(), "[".repeat(1000).into_bytes()]);
+    seeds
+}
+
+pub fn check_encoders(bytes: &[u8]) {
+    if let Ok(abilities) = Abilities::parse(bytes) {
+        assert_eq!(Abilities::parse(&abilities.emit()).as_ref(), Ok(&abilities));
+        check_reason(abilities.plugin());
+        for ability in
+            Backend::ALL.iter().flat_map(|it| CODECS.map(|codec| abilities.of(*it, codec)))
+        {
+            match ability {
+                Ok(can) => assert!(can.encode || can.ten_bit),
+                Err(why) => check_reason(why),
+            }
+        }
+    }
+    if let Ok(row) = abilities::parse_row(bytes) {
+        assert_eq!(abilities::parse_row(abilities::emit_row(&row).as_bytes()).as_ref(), Ok(&row));
+    }
+    check_reason(&abilities::one_line(bytes));
+}
+
+fn check_reason(text: &str) {
+    check_line(text);
+    assert!(text.len() <= WHY_LEN_MAX, "{} bytes", text.len());
 }

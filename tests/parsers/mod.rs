@@ -26,7 +26,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 17] = [
+pub const PARSERS: [Parser; 18] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -47,6 +47,12 @@ pub const PARSERS: [Parser; 17] = [
         seeds: certificates::der_seeds,
         check: certificates::check_der,
         thousands: 10,
+    },
+    Parser {
+        name: "encoders",
+        seeds: files::encoders_seeds,
+        check: files::check_encoders,
+        thousands: 6,
     },
     Parser { name: "enet", seeds: enet::seeds, check: enet::check, thousands: 2 },
     Parser { name: "http", seeds: http::seeds, check: http::check, thousands: 12 },

@@ -6,7 +6,7 @@ use std::fmt;
 
 use punktfunk_core::proto::gamestream::rtsp::announce::{Codec, Format};
 
-use super::abilities::{Abilities, Backend, CODECS, Can};
+use super::abilities::{Abilities, Backend, Can};
 
 /// Codecs in preference, where the administrator names none.
 const PREFERENCE: [Codec; 3] = [Codec::Hevc, Codec::Av1, Codec::H264];
@@ -240,13 +240,9 @@ impl Directives {
     }
 }
 
-/// Reads the name of a codec.
-pub fn codec(text: &str) -> Option<Codec> {
-    CODECS.into_iter().find(|codec| codec.to_string() == text)
-}
-
 #[cfg(test)]
 pub mod tests {
+    use super::super::abilities::CODECS;
     use super::super::abilities::tests::machine;
     use super::*;
 
@@ -255,7 +251,8 @@ pub mod tests {
         Directives { encoder: None, fallback: Fallback::Warn, codecs: None, allows_10_bit: true };
 
     fn directives(encoder: Option<Backend>, fallback: Fallback, codecs: &str) -> Directives {
-        let codecs: Vec<Codec> = codecs.split_whitespace().filter_map(codec).collect();
+        let named = |word| CODECS.into_iter().find(|codec| codec.to_string() == word);
+        let codecs: Vec<Codec> = codecs.split_whitespace().filter_map(named).collect();
         let codecs = Some(codecs).filter(|codecs| !codecs.is_empty());
         Directives { encoder, fallback, codecs, allows_10_bit: true }
     }

@@ -323,9 +323,63 @@ pub(super) fn backend_number(backend: Backend) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use super::super::stub;
     use super::*;
     use crate::state::tests::Folder;
+
+    #[test]
+    fn structs_and_numbers_are_those_of_the_header() {
+        let expected = [
+            size_of::<RawConfig>(),
+            offset_of!(RawConfig, quality),
+            offset_of!(RawConfig, frame_len_max),
+            offset_of!(RawConfig, thread_count),
+            offset_of!(RawConfig, device),
+            size_of::<RawPicture>(),
+            offset_of!(RawPicture, planes),
+            offset_of!(RawPicture, strides),
+            offset_of!(RawPicture, number),
+            size_of::<RawUnit>(),
+            offset_of!(RawUnit, bytes),
+            offset_of!(RawUnit, len),
+            offset_of!(RawUnit, number),
+            offset_of!(RawUnit, is_idr),
+            offset_of!(RawUnit, heals),
+            ABI as usize,
+            (CAN_ENCODE | CAN_10_BIT << 8 | CAN_INVALIDATE << 16 | CAN_SET_BITRATE << 24) as usize,
+            (OK + NOT_NOW * 8 - E_ARGUMENT * 64 - E_MISSING * 512) as usize,
+            codec_number(Codec::Hevc) as usize + codec_number(Codec::Av1) as usize * 8,
+            Backend::ALL.into_iter().fold(0, |sum, it| sum * 8 + backend_number(it) as usize),
+        ];
+        let source = r#"
+            #include "avenc.h"
+            #define OF(type, field) offsetof(struct avenc_##type, field)
+            const size_t numbers[20] = {
+                sizeof(struct avenc_config), OF(config, quality), OF(config, frame_len_max),
+                OF(config, thread_count), OF(config, device),
+                sizeof(struct avenc_picture), OF(picture, planes), OF(picture, strides),
+                OF(picture, number),
+                sizeof(struct avenc_unit), OF(unit, bytes), OF(unit, len), OF(unit, number),
+                OF(unit, is_idr), OF(unit, heals),
+                AVENC_ABI,
+                AVENC_CAN_ENCODE | AVENC_CAN_10_BIT << 8 | AVENC_CAN_INVALIDATE << 16
+                    | AVENC_CAN_SET_BITRATE << 24,
+                AVENC_OK + AVENC_NOT_NOW * 8 - AVENC_E_ARGUMENT * 64 - AVENC_E_MISSING * 512,
+                AVENC_HEVC + AVENC_AV1 * 8,
+                (((AVENC_NVENC * 8 + AVENC_VAAPI) * 8 + AVENC_VULKAN) * 8 + AVENC_V4L2) * 8
+                    + AVENC_SOFTWARE,
+            };
+        "#;
+        let folder = Folder::new();
+        let library = Library::open(&stub::compile(folder.path(), source, &[])).unwrap();
+
+        let numbers = library.symbol(c"numbers").unwrap().cast::<[usize; 20]>();
+
+        // SAFETY: as declared in the source above, and constant.
+        assert_eq!(unsafe { numbers.read() }, expected);
+    }
 
     #[test]
     fn a_plug_in_says_its_version_and_what_it_can_do() {

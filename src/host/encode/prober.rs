@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
 use serde_json::{Value, json};
 
 use super::abilities::{Abilities, Backend, CODECS, Can, FILE, FILE_LEN_MAX};
@@ -156,10 +157,7 @@ impl Prober {
     }
 }
 
-fn codec_value(
-    codec: punktfunk_core::proto::gamestream::rtsp::announce::Codec,
-    ability: Result<Can, &str>,
-) -> Value {
+fn codec_value(codec: Codec, ability: Result<Can, &str>) -> Value {
     match ability {
         Ok(can) => json!({
             "name": codec.to_string(),
@@ -186,8 +184,6 @@ fn backend_line(abilities: &Abilities, backend: Backend) -> String {
 
 #[cfg(test)]
 mod tests {
-    use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
-
     use super::super::abilities::tests::machine;
     use super::super::choice::tests::DEFAULT;
     use super::*;

@@ -10,38 +10,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "avenc.h"
+
 #ifndef STUB_ABI
-#define STUB_ABI 1
+#define STUB_ABI AVENC_ABI
 #endif
 #ifndef STUB_LAYOUT
-#define STUB_LAYOUT 0
+#define STUB_LAYOUT AVENC_I420
 #endif
 #ifndef STUB_VERSION
 #define STUB_VERSION "stub 1"
 #endif
 
-struct config {
-    uint32_t struct_size, codec, backend, space, quality, width, height, refresh_mhz, bitrate_kbps;
-    uint32_t frame_len_max, slice_count, reference_count_max, bit_depth, full_range, thread_count;
-    const char *device;
-};
-
-struct picture {
-    uint32_t struct_size;
-    const uint8_t *planes[3];
-    uint32_t strides[3];
-    uint64_t number;
-};
-
-struct unit {
-    uint32_t struct_size;
-    const uint8_t *bytes;
-    size_t len;
-    uint64_t number;
-    uint32_t is_idr, heals;
-};
-
-struct encoder {
+struct avenc_encoder {
     uint8_t bytes[6];
     uint64_t number;
     int is_full, wants_idr, heals;
@@ -95,65 +76,65 @@ int avenc_probe(uint32_t codec, uint32_t backend, const char *device, uint32_t *
 #ifdef STUB_TALKS
     printf("hello from a driver\n{\"why_not\":1}");
 #endif
-    if (backend == 1) {
+    if (backend == AVENC_NVENC) {
         snprintf(why, why_len, "Cannot load libcuda.so.1");
-        return -2;
+        return AVENC_E_MISSING;
     }
-    if (backend != 0 || codec != 0) {
+    if (backend != AVENC_SOFTWARE || codec != AVENC_H264) {
         snprintf(why, why_len, "no such\nencoder");
-        return -2;
+        return AVENC_E_MISSING;
     }
-    *abilities = 1 | 4 | 8;
-    return 0;
+    *abilities = AVENC_CAN_ENCODE | AVENC_CAN_INVALIDATE | AVENC_CAN_SET_BITRATE;
+    return AVENC_OK;
 }
 
-int avenc_open(const struct config *c, struct encoder **encoder, char *why, size_t why_len) {
+int avenc_open(const struct avenc_config *c, avenc_encoder **encoder, char *why, size_t why_len) {
     if (c->struct_size != sizeof *c)
-        return -1;
+        return AVENC_E_ARGUMENT;
 #ifdef STUB_TELL
     snprintf(why, why_len, "%u %u %u %u %u %u %u %u %u %u %u %u %u %u %s", c->codec, c->backend,
              c->space, c->quality, c->width, c->height, c->refresh_mhz, c->bitrate_kbps,
              c->frame_len_max, c->slice_count, c->reference_count_max, c->bit_depth, c->full_range,
              c->thread_count, c->device ? c->device : "none");
-    return -1;
+    return AVENC_E_ARGUMENT;
 #endif
 #ifdef STUB_OPENS_NOTHING
-    return 0;
+    return AVENC_OK;
 #endif
-    if (c->backend == 1) {
+    if (c->backend == AVENC_NVENC) {
         snprintf(why, why_len, "Cannot load libcuda.so.1");
-        return -2;
+        return AVENC_E_MISSING;
     }
     *encoder = calloc(1, sizeof **encoder);
     (*encoder)->wants_idr = 1;
-    return 0;
+    return AVENC_OK;
 }
 
-uint32_t avenc_layout(const struct encoder *e) { (void)e; return STUB_LAYOUT; }
-const char *avenc_name(const struct encoder *e) { (void)e; return "stub"; }
+uint32_t avenc_layout(const avenc_encoder *e) { (void)e; return STUB_LAYOUT; }
+const char *avenc_name(const avenc_encoder *e) { (void)e; return "stub"; }
 
-int avenc_submit(struct encoder *e, const struct picture *p) {
+int avenc_submit(avenc_encoder *e, const struct avenc_picture *p) {
     if (p->struct_size != sizeof *p)
-        return -1;
+        return AVENC_E_ARGUMENT;
 #ifdef STUB_FAILS
-    return -3;
+    return AVENC_E_FAILED;
 #endif
     memcpy(e->bytes, (uint8_t[]){0, 0, 0, 1, e->wants_idr ? 0x65 : 0x41, p->planes[0][0]}, 6);
     e->number = p->number;
     e->is_full = 1;
-    return 0;
+    return AVENC_OK;
 }
 
 #ifndef STUB_NO_POLL
-int avenc_poll(struct encoder *e, struct unit *u) {
+int avenc_poll(avenc_encoder *e, struct avenc_unit *u) {
     if (u->struct_size != sizeof *u)
-        return -1;
+        return AVENC_E_ARGUMENT;
 #ifdef STUB_FAILS
-    return -3;
+    return AVENC_E_FAILED;
 #endif
 #ifndef STUB_NUMBER
     if (!e->is_full)
-        return 1;
+        return AVENC_NOT_NOW;
     u->number = e->number;
 #else
     u->number = STUB_NUMBER < 0 ? e->number : STUB_NUMBER;
@@ -165,26 +146,26 @@ int avenc_poll(struct encoder *e, struct unit *u) {
     u->is_idr = e->wants_idr;
     u->heals = !e->wants_idr && e->heals;
     e->is_full = e->wants_idr = e->heals = 0;
-    return 0;
+    return AVENC_OK;
 }
 #endif
 
-void avenc_request_idr(struct encoder *e) { e->wants_idr = 1; }
+void avenc_request_idr(avenc_encoder *e) { e->wants_idr = 1; }
 
-int avenc_invalidate(struct encoder *e, uint64_t first, uint64_t last) {
+int avenc_invalidate(avenc_encoder *e, uint64_t first, uint64_t last) {
     if (first != last) {
         e->wants_idr = 1;
-        return 1;
+        return AVENC_NOT_NOW;
     }
     e->heals = 1;
-    return 0;
+    return AVENC_OK;
 }
 
-int avenc_set_bitrate(struct encoder *e, uint32_t bitrate_kbps, uint32_t frame_len_max) {
+int avenc_set_bitrate(avenc_encoder *e, uint32_t bitrate_kbps, uint32_t frame_len_max) {
     (void)e;
     (void)frame_len_max;
-    return bitrate_kbps ? 0 : 1;
+    return bitrate_kbps ? AVENC_OK : AVENC_NOT_NOW;
 }
 
-const char *avenc_error(const struct encoder *e) { (void)e; return "the card is\ngone"; }
-void avenc_close(struct encoder *e) { free(e); }
+const char *avenc_error(const avenc_encoder *e) { (void)e; return "the card is\ngone"; }
+void avenc_close(avenc_encoder *e) { free(e); }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+const HEADER: &str = include_str!("avenc.h");
 const SOURCE: &str = include_str!("stub.c");
 
 /// Builds one in a folder, which misbehaves as `defines` say.
@@ -23,7 +24,8 @@ pub fn build_without_library(folder: &Path) -> PathBuf {
     compile(folder, SOURCE, &["-Wl,--no-as-needed", library])
 }
 
-fn compile(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
+/// Compiles what includes `avenc.h` to a library.
+pub fn compile(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     // The loader takes files of one name for different ones only where their folders differ.
@@ -31,8 +33,13 @@ fn compile(folder: &Path, source: &str, arguments: &[&str]) -> PathBuf {
     std::fs::create_dir(&folder).unwrap();
     let (file, library) = (folder.join("source.c"), folder.join("libavenc.so"));
     std::fs::write(&file, source).unwrap();
+    std::fs::write(folder.join("avenc.h"), HEADER).unwrap();
     let mut command = Command::new("cc");
-    command.args(["-shared", "-fPIC", "-Wall", "-o"]).arg(&library).arg(&file).args(arguments);
+    command
+        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"])
+        .arg(&library)
+        .arg(&file)
+        .args(arguments);
     let output = command.output().expect("cc is installed");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
