@@ -12,11 +12,16 @@ mod state;
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use encode::abilities::{Abilities, Backend, Can};
+use encode::abilities::{Abilities, Backend, CODECS, Can};
+use encode::encoder::{Encoder, Invalidation, Quality, Settings};
+use encode::library::{self, Plugin};
 use encode::probe::{self, Program};
 use encode::stub;
-use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
+use picture::Planes;
+use punktfunk_core::proto::gamestream::rtsp::announce::{Codec, Colour, ColourSpace};
+use punktfunk_core::proto::units::FrameIndex;
 use state::tests::Folder;
 
 const PUNKTFUNKD: &str = env!("CARGO_BIN_EXE_punktfunkd");
@@ -57,6 +62,20 @@ fn a_driver_that_crashes_costs_its_backend_alone() {
     for codec in [Codec::H264, Codec::Hevc, Codec::Av1] {
         assert_eq!(abilities.of(Backend::Nvenc, codec), Err("probe ended by SIGSEGV"));
     }
+    assert_eq!(abilities.of(Backend::Software, Codec::H264), Ok(SOFTWARE_H264));
+}
+
+#[test]
+fn a_driver_that_hangs_costs_its_backend_alone() {
+    let folder = Folder::new();
+    // VA-API.
+    let plugin = stub::build(folder.path(), &["STUB_HANGS=2"]);
+    let mut program = Program::new(PUNKTFUNKD, std::iter::empty());
+    program.timeout = Duration::from_secs(2);
+
+    let abilities = probe::run(&program, &plugin, None).unwrap();
+
+    assert_eq!(abilities.of(Backend::Vaapi, Codec::H264), Err("probe took too long"));
     assert_eq!(abilities.of(Backend::Software, Codec::H264), Ok(SOFTWARE_H264));
 }
 
@@ -110,4 +129,63 @@ fn the_option_is_for_the_daemon_alone() {
     assert!(!String::from_utf8_lossy(&help.stdout).contains("probe"), "{help:?}");
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("unknown backend"), "{wrong:?}");
+}
+
+#[test]
+#[ignore = "libavenc.so is not built with this package"]
+fn the_true_plug_in_encodes_in_software() {
+    let own = std::env::current_exe().unwrap();
+    let path = library::find(&library::candidates(&own)).unwrap();
+    let abilities = run(&path, None).unwrap();
+    let plugin = Plugin::open(&path).unwrap();
+    for codec in CODECS {
+        let Ok(can) = abilities.of(Backend::Software, codec) else {
+            assert_ne!(codec, Codec::H264, "{abilities:?}");
+            continue;
+        };
+        let settings = |is_10_bit| Settings {
+            codec,
+            backend: Backend::Software,
+            width: 320,
+            height: 180,
+            refresh_mhz: 60_000,
+            bitrate_kbps: 2000,
+            frame_len_max: None,
+            slice_count: 1,
+            reference_count_max: None,
+            is_10_bit,
+            colour: Colour { space: ColourSpace::Bt709, is_full_range: false },
+            is_hdr: is_10_bit,
+            quality: Quality::Fastest,
+            thread_count: Some(1),
+            device: None,
+        };
+        let depths = [(can.encode, false), (can.ten_bit && codec != Codec::H264, true)];
+        for (_, is_10_bit) in depths.into_iter().filter(|(can, _)| *can) {
+            let mut encoder = Encoder::open(&plugin, &settings(is_10_bit)).unwrap();
+            let planes = Planes::new(encoder.layout(), 320, 180);
+            let next = |encoder: &mut Encoder, number| {
+                encoder.submit(&planes, FrameIndex(number)).unwrap();
+                let unit = encoder.poll().unwrap().expect("one for each picture");
+                assert_eq!(unit.frame, FrameIndex(number));
+                assert!(!unit.bytes.is_empty());
+                (unit.is_idr, unit.heals)
+            };
+
+            let before: Vec<_> = (1..=10).map(|number| next(&mut encoder, number)).collect();
+            let done = encoder.invalidate(FrameIndex(10), FrameIndex(10));
+            let after = next(&mut encoder, 11);
+            encoder.request_idr();
+            let idr = next(&mut encoder, 12);
+
+            let given = format!("{} {codec} {is_10_bit}", encoder.name());
+            let only_the_first = before.iter().enumerate().all(|(at, unit)| unit.0 == (at == 0));
+            assert!(only_the_first, "{given}: {before:?}");
+            assert_eq!(done == Invalidation::Obeyed, can.invalidate, "{given}");
+            assert_eq!(after, (!can.invalidate, can.invalidate), "{given}");
+            assert_eq!(idr, (true, false), "{given}");
+            assert_eq!(encoder.poll(), Ok(None), "{given}");
+            assert_eq!(encoder.set_bitrate(1000, None), can.set_bitrate, "{given}");
+        }
+    }
 }

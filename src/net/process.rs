@@ -149,13 +149,15 @@ pub fn allow_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
-/// This process may crash, and nobody waits for it for long: others come first, it ends with the
-/// thread that started it, and it leaves no core dump.
+/// This process may crash or hang: others come first, it ends with the thread that started it or
+/// after a minute, and it leaves no core dump.
 pub fn become_expendable() -> io::Result<()> {
     const NICENESS: i32 = 10;
+    const TIME_S: u32 = 60;
     forbid_core_dumps()?;
     // SAFETY: all take integers.
     unsafe {
+        libc::alarm(TIME_S);
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
         check(libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS))
     }

@@ -78,7 +78,7 @@ pub struct Unit<'a> {
     pub frame: FrameIndex,
     /// A decoder can start from it.
     pub is_idr: bool,
-    /// It is the first that refers to nothing that was invalidated.
+    /// It is the first that refers to nothing that was invalidated, and no IDR.
     pub heals: bool,
 }
 
@@ -227,7 +227,8 @@ impl Encoder {
         // which this encoder would have to be borrowed anew.
         let bytes = unsafe { std::slice::from_raw_parts(unit.bytes, unit.len) };
         let frame = FrameIndex(unit.number as u32);
-        Ok(Some(Unit { bytes, frame, is_idr: unit.is_idr != 0, heals: unit.heals != 0 }))
+        let is_idr = unit.is_idr != 0;
+        Ok(Some(Unit { bytes, frame, is_idr, heals: unit.heals != 0 && !is_idr }))
     }
 
     /// The next picture becomes an IDR.

@@ -24,7 +24,7 @@ use super::abilities::{
 };
 use super::library::Plugin;
 
-/// How long one child may take.
+/// How long one child may take, unless told.
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// What children keep of the environment: what the loader and drivers go by.
 const VARIABLES: [&str; 9] = [
@@ -45,7 +45,8 @@ pub struct Program {
     /// This program.
     path: PathBuf,
     environment: Vec<(OsString, OsString)>,
-    timeout: Duration,
+    /// How long one child may take.
+    pub timeout: Duration,
 }
 
 /// What a child says of the plug-in.

@@ -144,7 +144,7 @@ int avenc_poll(avenc_encoder *e, struct avenc_unit *u) {
     u->len = sizeof e->bytes;
 #endif
     u->is_idr = e->wants_idr;
-    u->heals = !e->wants_idr && e->heals;
+    u->heals = e->heals;
     e->is_full = e->wants_idr = e->heals = 0;
     return AVENC_OK;
 }
@@ -153,11 +153,11 @@ int avenc_poll(avenc_encoder *e, struct avenc_unit *u) {
 void avenc_request_idr(avenc_encoder *e) { e->wants_idr = 1; }
 
 int avenc_invalidate(avenc_encoder *e, uint64_t first, uint64_t last) {
+    e->heals = 1;
     if (first != last) {
         e->wants_idr = 1;
         return AVENC_NOT_NOW;
     }
-    e->heals = 1;
     return AVENC_OK;
 }
 
