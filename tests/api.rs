@@ -147,6 +147,24 @@ fn call_everything(daemon: &Daemon, way: &Way) -> Vec<Call> {
     call("PATCH", &nobody, "{\"name\":\"tv\"}", 404);
     call("PATCH", "/v1/clients/0011", "{\"name\":\"tv\"}", 400);
 
+    // Grants.
+    let grants = format!("{one}/grants");
+    assert_eq!(clients["clients"][0]["grants"].as_array().unwrap().len(), 8);
+    let changed = call("PATCH", &grants, "{\"revoke\":[\"view\",\"keyboard\",\"pen\"]}", 200);
+    assert_eq!(changed["grants"], json!(["mouse", "gamepad", "touch", "audio", "launch"]));
+    let both = "{\"grant\":[\"view\"],\"revoke\":[\"audio\",\"launch\"]}";
+    let changed = call("PATCH", &grants, both, 200);
+    assert_eq!(changed["grants"], json!(["view", "mouse", "gamepad", "touch"]));
+    assert_eq!(call("PATCH", &grants, "{}", 200), changed);
+    call("PATCH", &grants, "{\"grant\":[\"root\"]}", 400);
+    call("PATCH", &grants, "{\"grant\":[\"pen\",\"pen\"]}", 400);
+    call("PATCH", &grants, "{\"grant\":[\"pen\"],\"revoke\":[\"pen\"]}", 400);
+    call("PATCH", &grants, "{\"grants\":[\"pen\"]}", 400);
+    call("PATCH", &grants, "{\"grant\":null}", 400);
+    call("PATCH", &grants, "", 400);
+    call("PATCH", &format!("{nobody}/grants"), "{\"grant\":[\"pen\"]}", 404);
+    call("PATCH", "/v1/clients/0011/grants", "{\"grant\":[\"pen\"]}", 400);
+
     // Pairings.
     let path = format!("/v1/pairings/{here}/pin");
     call("POST", &path, "{\"pin\":\"1234\"}", 400);
@@ -194,9 +212,10 @@ fn call_everything(daemon: &Daemon, way: &Way) -> Vec<Call> {
     fs::set_permissions(daemon.state(), Permissions::from_mode(0o500)).unwrap();
     let name = "{\"name\":\"tv\"}";
     let not_renamed = call("PATCH", &one, name, 500);
+    let not_granted = call("PATCH", &grants, both, 500);
     let not_stored = call("DELETE", &one, "", 500);
     fs::set_permissions(daemon.state(), Permissions::from_mode(0o700)).unwrap();
-    for refused in [not_renamed, not_stored] {
+    for refused in [not_renamed, not_granted, not_stored] {
         assert_eq!(refused["error"]["code"], "not_stored", "{refused}");
     }
     let left = call("GET", "/v1/clients", "", 200);
@@ -421,7 +440,7 @@ fn every_verb_has_an_envelope_and_a_text() {
     let (id, conf) = (id.to_string(), conf.to_str().unwrap());
     let begin = &fingerprint("p-256")[..8];
     // The last column names what must be in the data.
-    let table: [(&[&str], &str); 13] = [
+    let table: [(&[&str], &str); 15] = [
         (&["status"], "host_id"),
         (&["apps"], "apps"),
         (&["clients"], "clients"),
@@ -433,6 +452,8 @@ fn every_verb_has_an_envelope_and_a_text() {
         (&["pair", "list"], "pairings"),
         (&["client", "rename", "rsa-2048", "tv"], "name"),
         (&["client", "rename", "tv", "rsa-2048"], "name"),
+        (&["client", "revoke", "rsa-2048", "view", "audio"], "grants"),
+        (&["client", "grant", "rsa-2048", "audio"], "grants"),
         (&["client", "unpair", begin], "fingerprint"),
         (&["pair", "deny", &id], "id"),
     ];
@@ -454,6 +475,7 @@ fn every_verb_has_an_envelope_and_a_text() {
     let list = String::from_utf8(list.stdout).unwrap();
     assert!(list.starts_with("NAME") && list.contains(&fingerprint("rsa-2048")), "{list}");
     assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.ends_with("  keyboard mouse gamepad touch pen audio launch\n"), "{list}");
 }
 
 #[test]
@@ -467,12 +489,14 @@ fn every_failure_has_the_exit_status_of_the_manual_and_an_envelope() {
     );
     let (id, wrong) = (id.to_string(), wrong.to_str().unwrap());
     daemon.configure("Nonsense yes");
-    let table: [(&[&str], i32, &str); 13] = [
+    let table: [(&[&str], i32, &str); 15] = [
         (&["client", "unpair", "nobody"], 6, "not_found"),
         (&["client", "unpair", "00"], 6, "not_found"),
         (&["client", "rename", "nobody", "tv"], 6, "not_found"),
         (&["client", "rename", "p-256", "rsa-2048"], 1, "conflict"),
         (&["client", "rename", "p-256", ""], 1, "bad_request"),
+        (&["client", "grant", "nobody", "view"], 6, "not_found"),
+        (&["client", "revoke", "p-256", "root"], 1, "bad_request"),
         (&["pair", "pin", "999", "1234"], 6, "not_found"),
         (&["pair", "deny", "999"], 6, "not_found"),
         (&["pair", "pin", &id, "12345"], 1, "bad_request"),
@@ -507,13 +531,14 @@ fn every_failure_has_the_exit_status_of_the_manual_and_an_envelope() {
 
 #[test]
 fn a_wrong_command_line_exits_with_2_and_asks_nobody() {
-    let table: [&[&str]; 8] = [
+    let table: [&[&str]; 9] = [
         &[],
         &["stats"],
         &["status", "now"],
         &["pair"],
         &["pair", "pin", "x"],
         &["client", "rename", "tv"],
+        &["client", "grant", "tv"],
         &["check"],
         &["--nonsense", "status"],
     ];

@@ -3,6 +3,9 @@
 #[allow(dead_code, unused_imports, reason = "the manual is held to a part of it")]
 #[path = "../src/host/conf/mod.rs"]
 mod conf;
+#[allow(dead_code, reason = "the manual is held to a part of it")]
+#[path = "../src/host/grants.rs"]
+mod grants;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -34,6 +37,7 @@ impl Entry {
         let when = match directive.when {
             When::Reload => "reload",
             When::Restart { .. } => "restart",
+            When::Session => "the next session",
         };
         Entry {
             keyword: directive.keyword.to_owned(),

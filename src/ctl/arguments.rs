@@ -67,8 +67,40 @@ pub struct Client {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum ClientVerb {
+    Grant(Grant),
     Rename(Rename),
+    Revoke(Revoke),
     Unpair(Unpair),
+}
+
+/// let a client do more
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "grant", help_triggers("-h", "--help"))]
+pub struct Grant {
+    /// its name, or at least 8 digits of its fingerprint
+    #[argh(positional)]
+    pub client: String,
+    /// view, keyboard, mouse, gamepad, touch, pen, audio or launch
+    #[argh(positional)]
+    pub grant: String,
+    /// more of them
+    #[argh(positional, arg_name = "grant")]
+    pub more: Vec<String>,
+}
+
+/// let a client do less
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "revoke", help_triggers("-h", "--help"))]
+pub struct Revoke {
+    /// its name, or at least 8 digits of its fingerprint
+    #[argh(positional)]
+    pub client: String,
+    /// view, keyboard, mouse, gamepad, touch, pen, audio or launch
+    #[argh(positional)]
+    pub grant: String,
+    /// more of them
+    #[argh(positional, arg_name = "grant")]
+    pub more: Vec<String>,
 }
 
 /// give a client another name
@@ -238,6 +270,8 @@ mod tests {
             ("pair pin x", false),
             ("pair pin", false),
             ("client unpair", false),
+            ("client grant tv", false),
+            ("client revoke tv", false),
         ];
         for (line, is_help) in table {
             let exit = parse(line).unwrap_err();

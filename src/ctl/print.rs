@@ -21,18 +21,22 @@ pub fn text(verb: &Verb, data: &Value) -> String {
         ),
         Verb::Check(_) => String::new(),
         Verb::Client(client) => match client.verb {
+            ClientVerb::Grant(_) | ClientVerb::Revoke(_) => {
+                format!("{} has these grants now: {}\n", shown(&data["fingerprint"]), grants(data))
+            }
             ClientVerb::Rename(_) => {
                 format!("{} is called {} now\n", shown(&data["fingerprint"]), shown(&data["name"]))
             }
             ClientVerb::Unpair(_) => format!("{} is unpaired\n", shown(&data["fingerprint"])),
         },
         Verb::Clients(_) => {
-            let head = ["NAME", "FINGERPRINT", "PROTOCOL", "CONNECTIONS"];
+            let head = ["NAME", "FINGERPRINT", "PROTOCOL", "CONNECTIONS", "GRANTS"];
             table(
                 &head,
                 rows(data, "clients", |client| {
                     let keys = ["name", "fingerprint", "protocol", "connection_count"];
-                    keys.map(|key| shown(&client[key])).into()
+                    let cells = keys.iter().map(|key| shown(&client[*key]));
+                    cells.chain([grants(client)]).collect()
                 }),
             )
         }
@@ -69,6 +73,12 @@ pub fn device(pairing: &Value) -> String {
     }
     let _ = writeln!(text, "\ncertificate {}", shown(&pairing["fingerprint"]));
     text
+}
+
+/// What a client may do, in words.
+fn grants(client: &Value) -> String {
+    let names: Vec<String> = list(&client["grants"]).iter().map(shown).collect();
+    if names.is_empty() { "none".into() } else { names.join(" ") }
 }
 
 fn pairings(data: &Value) -> String {

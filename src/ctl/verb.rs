@@ -50,18 +50,32 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
 
 fn change_client(verb: &ClientVerb, sockets: &[PathBuf]) -> Result<Value, Failure> {
     let wanted = match verb {
+        ClientVerb::Grant(grant) => &grant.client,
         ClientVerb::Rename(rename) => &rename.client,
+        ClientVerb::Revoke(revoke) => &revoke.client,
         ClientVerb::Unpair(unpair) => &unpair.client,
     };
     let clients = call(sockets, "GET", "/v1/clients", None)?;
     let fingerprint = find_client(&clients, wanted)?;
     let path = format!("/v1/clients/{fingerprint}");
+    let change_grants =
+        |body: Value| call(sockets, "PATCH", &format!("{path}/grants"), Some(&body));
     match verb {
+        ClientVerb::Grant(grant) => {
+            change_grants(json!({ "grant": names(&grant.grant, &grant.more) }))
+        }
+        ClientVerb::Revoke(revoke) => {
+            change_grants(json!({ "revoke": names(&revoke.grant, &revoke.more) }))
+        }
         ClientVerb::Rename(rename) => {
             call(sockets, "PATCH", &path, Some(&json!({ "name": rename.name })))
         }
         ClientVerb::Unpair(_) => call(sockets, "DELETE", &path, None),
     }
+}
+
+fn names<'a>(first: &'a String, more: &'a [String]) -> Vec<&'a String> {
+    std::iter::once(first).chain(more).collect()
 }
 
 /// The fingerprint of the client that has this name, or a fingerprint that begins so.

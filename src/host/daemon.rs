@@ -78,6 +78,8 @@ pub enum Waiter {
 /// Which change the management API asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CommandKind {
+    /// Other grants for this client.
+    Grant(Fingerprint),
     /// Another name for this client.
     Rename(Fingerprint),
     /// This client is unknown from now on.
@@ -307,7 +309,9 @@ impl Daemon {
         paired_unix_s: u64,
         now: Instant,
     ) {
-        self.change(Change::Pair(Client { certificate, name, paired_unix_s }), waiter, now);
+        let grants = self.conf.default_grants;
+        let client = Client { certificate, name, grants, paired_unix_s };
+        self.change(Change::Pair(client), waiter, now);
     }
 
     pub(crate) fn on_pairing_ended(&mut self, ended: Ended<Key>, now: Instant) {

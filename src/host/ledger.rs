@@ -1,7 +1,7 @@
 //! The list of paired clients and its changes on their way to the disk.
 //!
-//! Changes are written one after another. Pairing and renaming hold once they are written;
-//! unpairing holds at once, and is written after.
+//! Changes are written one after another. What gives something, and a new name, hold once they are
+//! written; what takes something holds at once, and is written after: unpairing, and grants taken.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use punktfunk_core::proto::cert::Fingerprint;
 
+use crate::grants::Grants;
 use crate::trust::{Client, Error, Trust};
 
 /// Changes that wait behind the one being written. One more is refused.
@@ -17,7 +18,17 @@ const WAITING_COUNT_MAX: usize = 32;
 /// One change of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A client more. Its name is made free when the change is made.
+    /// Other grants for a client.
+    Grant {
+        /// The client.
+        fingerprint: Fingerprint,
+        /// What it may do from now on.
+        given: Grants,
+        /// What it may not.
+        taken: Grants,
+    },
+    /// A client more. Its name is made free when the change is made; one that is known keeps its
+    /// name and its grants.
     Pair(Client),
     /// Another name for a client.
     Rename(Fingerprint, String),
@@ -40,7 +51,7 @@ pub enum Outcome {
     Done,
     /// It was not possible.
     Refused(Error),
-    /// The file could not be written, for this reason. Only an unpairing holds all the same.
+    /// The file could not be written, for this reason. Only what was taken is gone all the same.
     NotWritten(String),
 }
 
@@ -58,11 +69,7 @@ impl<T> Ledger<T> {
     /// Takes a change. An error gives the waiter back: too many wait already, so this one will not
     /// be written. After each call, [`Ledger::poll_write`] is to be asked.
     pub fn handle_change(&mut self, change: Change, waiter: T) -> Result<(), T> {
-        if let Change::Unpair(fingerprint) = &change
-            && let Ok(trust) = self.trust.without(*fingerprint)
-        {
-            self.trust = trust;
-        }
+        self.take(&change);
         if self.waiting.len() >= WAITING_COUNT_MAX {
             return Err(waiter);
         }
@@ -102,6 +109,10 @@ impl<T> Ledger<T> {
             Ok(()) => match self.after(&change) {
                 Ok(trust) => {
                     self.trust = trust;
+                    // What a later change takes stays taken.
+                    let waiting = std::mem::take(&mut self.waiting);
+                    waiting.iter().for_each(|(later, _)| self.take(later));
+                    self.waiting = waiting;
                     Outcome::Done
                 }
                 Err(error) => Outcome::Refused(error),
@@ -115,6 +126,19 @@ impl<T> Ledger<T> {
         self.writing.is_none() && self.waiting.is_empty()
     }
 
+    /// Does the part of a change that holds before it is written.
+    fn take(&mut self, change: &Change) {
+        let after = match change {
+            Change::Grant { fingerprint, taken, .. } => {
+                self.trust.granted(*fingerprint, Grants::NONE, *taken)
+            }
+            Change::Pair(_) | Change::Rename(..) => return,
+            Change::Unpair(fingerprint) => self.trust.without(*fingerprint),
+        };
+        // A client that is not there has nothing.
+        self.trust = after.unwrap_or_else(|_| std::mem::take(&mut self.trust));
+    }
+
     /// Whether a client was paired again, and then unpaired before that was written.
     fn is_revoked(&self, change: &Change) -> bool {
         let Change::Pair(client) = change else {
@@ -126,7 +150,16 @@ impl<T> Ledger<T> {
 
     fn after(&self, change: &Change) -> Result<Trust, Error> {
         match change {
-            Change::Pair(client) => self.trust.with(client.clone()),
+            Change::Grant { fingerprint, given, taken } => {
+                self.trust.granted(*fingerprint, *given, *taken)
+            }
+            Change::Pair(client) => {
+                let mut client = client.clone();
+                if let Some(known) = self.trust.client(&client.certificate) {
+                    client.grants = known.grants;
+                }
+                self.trust.with(client)
+            }
             Change::Rename(fingerprint, name) => self.trust.renamed(*fingerprint, name),
             // It is gone since that was asked for.
             Change::Unpair(fingerprint) => {
@@ -149,7 +182,22 @@ mod tests {
 
     fn client(index: usize) -> Client {
         let certificate = Certificate::parse_pem(PEM[index].as_bytes()).unwrap();
-        Client { certificate, name: "tv".into(), paired_unix_s: 7 }
+        let grants = grants("view mouse");
+        Client { certificate, name: "tv".into(), grants, paired_unix_s: 7 }
+    }
+
+    fn grants(names: &str) -> Grants {
+        Grants::parse(names.split_whitespace()).unwrap()
+    }
+
+    /// A change of what the first client may do.
+    fn grant(given: &str, taken: &str) -> Change {
+        let fingerprint = client(0).certificate.fingerprint();
+        Change::Grant { fingerprint, given: grants(given), taken: grants(taken) }
+    }
+
+    fn granted(ledger: &Ledger<u8>) -> String {
+        ledger.trust().client(&client(0).certificate).unwrap().grants.to_string()
     }
 
     fn with_client() -> Ledger<u8> {
@@ -166,7 +214,7 @@ mod tests {
         let outcome = ledger.handle_written(Ok(()));
 
         assert_eq!(outcome, Some((1, Outcome::Done)));
-        assert_eq!(ledger.trust(), &Trust::parse(&bytes).unwrap());
+        assert_eq!(ledger.trust(), &Trust::parse(&bytes, Grants::NONE).unwrap());
     }
 
     #[test]
@@ -208,7 +256,7 @@ mod tests {
         ledger.handle_written(Ok(()));
 
         assert_eq!(renamed, Some((1, Outcome::Refused(Error::Unknown))));
-        assert_eq!(Trust::parse(&last), Ok(Trust::default()));
+        assert_eq!(Trust::parse(&last, Grants::NONE), Ok(Trust::default()));
         assert!(ledger.is_idle());
     }
 
@@ -255,6 +303,52 @@ mod tests {
 
         let names: Vec<_> = ledger.trust().clients().iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["tv-2", "tv"]);
+    }
+
+    #[test]
+    fn what_is_given_holds_once_it_is_written_and_what_is_taken_at_once() {
+        for (written, expected) in [(Ok(()), "mouse pen"), (Err("disk full".into()), "mouse")] {
+            let mut ledger = with_client();
+
+            ledger.handle_change(grant("pen", "view"), 1).unwrap();
+            let at_once = granted(&ledger);
+            ledger.poll_write().unwrap().unwrap();
+            ledger.handle_written(written);
+
+            assert_eq!((at_once.as_str(), granted(&ledger).as_str()), ("mouse", expected));
+        }
+    }
+
+    #[test]
+    fn no_change_on_its_way_brings_back_what_was_taken_after_it() {
+        let rename = Change::Rename(client(0).certificate.fingerprint(), "couch".into());
+        for before in [grant("mouse pen", ""), Change::Pair(client(0)), rename] {
+            let mut ledger = with_client();
+
+            ledger.handle_change(before, 1).unwrap();
+            ledger.poll_write().unwrap().unwrap();
+            ledger.handle_change(grant("", "mouse pen"), 2).unwrap();
+            let outcome = ledger.handle_written(Ok(()));
+            assert_eq!((outcome, granted(&ledger).as_str()), (Some((1, Outcome::Done)), "view"));
+            let last = ledger.poll_write().unwrap().unwrap();
+            ledger.handle_written(Err("disk full".into()));
+
+            assert_eq!(granted(&ledger), "view");
+            let stored = Trust::parse(&last, Grants::NONE).unwrap();
+            assert_eq!(stored.clients()[0].grants, grants("view"));
+        }
+    }
+
+    #[test]
+    fn a_client_that_pairs_again_keeps_its_grants() {
+        let mut ledger = with_client();
+        let again = Client { grants: grants("launch"), ..client(0) };
+
+        ledger.handle_change(Change::Pair(again), 1).unwrap();
+        ledger.poll_write().unwrap().unwrap();
+        ledger.handle_written(Ok(()));
+
+        assert_eq!(granted(&ledger), "view mouse");
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod daemon;
 #[allow(dead_code, reason = "sessions come with the next changes")]
 mod encode;
 mod errand;
+#[allow(dead_code, reason = "what clients may do in streams comes with the next changes")]
+mod grants;
 mod identity;
 mod ledger;
 mod listen;
@@ -41,6 +43,7 @@ use arguments::Arguments;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
 use encode::abilities::Backend;
+use grants::Grants;
 use identity::Identity;
 use listen::mdns::Mdns;
 use listen::mgmt::token;
@@ -206,7 +209,8 @@ fn prepare(
         error => Exit::State.because(error),
     })?;
     let identity = open_identity(&directory)?;
-    let trust = read_trust(&directory).map_err(|why| Exit::State.because(why))?;
+    let trust =
+        read_trust(&directory, conf.default_grants).map_err(|why| Exit::State.because(why))?;
     let token = match conf.http {
         Some(_) => {
             Some(token::open(&conf.http_token_file).map_err(|why| Exit::State.because(why))?)
@@ -316,13 +320,12 @@ fn open_runtime_directory(path: &Path) -> Result<PathBuf, String> {
     Ok(private.join("engine"))
 }
 
-fn read_trust(directory: &Directory) -> Result<Trust, String> {
+fn read_trust(directory: &Directory, default_grants: Grants) -> Result<Trust, String> {
     let read = directory.read(trust::FILE, trust::FILE_LEN_MAX);
     match read.map_err(|error| error.to_string())? {
         None => Ok(Trust::default()),
-        Some(bytes) => {
-            Trust::parse(&bytes).map_err(|error| format!("{}: {error}", directory.path().display()))
-        }
+        Some(bytes) => Trust::parse(&bytes, default_grants)
+            .map_err(|error| format!("{}: {error}", directory.path().display())),
     }
 }
 

@@ -11,6 +11,8 @@ use std::fmt;
 use punktfunk_core::proto::cert::{Certificate, Fingerprint};
 use serde::{Deserialize, Serialize};
 
+use super::grants::Grants;
+
 /// The file in the state directory.
 pub const FILE: &str = "clients.json";
 /// Bytes of that file at most.
@@ -29,6 +31,8 @@ pub struct Client {
     pub certificate: Certificate,
     /// What people call it. One line, unique in the list.
     pub name: String,
+    /// What it may do.
+    pub grants: Grants,
     /// When it was paired.
     pub paired_unix_s: u64,
 }
@@ -87,6 +91,9 @@ struct Entry {
     name: String,
     protocol: Protocol,
     paired_unix_s: u64,
+    /// None in files that were written before there were grants.
+    #[serde(default)]
+    grants: Option<Grants>,
     certificate: String,
 }
 
@@ -97,8 +104,8 @@ enum Protocol {
 }
 
 impl Trust {
-    /// Reads the file.
-    pub fn parse(bytes: &[u8]) -> Result<Trust, Error> {
+    /// Reads the file. Clients without a list of grants have those of `default_grants`.
+    pub fn parse(bytes: &[u8], default_grants: Grants) -> Result<Trust, Error> {
         let no_json = |error: serde_json::Error| Error::File(error.to_string());
         let Versioned { version } = serde_json::from_slice(bytes).map_err(no_json)?;
         if version != FILE_VERSION {
@@ -111,20 +118,22 @@ impl Trust {
             let certificate = Certificate::parse_pem(entry.certificate.as_bytes())
                 .map_err(|error| Error::File(format!("client {:?}: {error}", entry.name)))?;
             let (name, paired_unix_s) = (entry.name, entry.paired_unix_s);
+            let grants = entry.grants.unwrap_or(default_grants);
             let shown = name.clone();
             trust = trust
-                .with(Client { certificate, name, paired_unix_s })
+                .with(Client { certificate, name, grants, paired_unix_s })
                 .map_err(|error| Error::File(format!("client {shown:?}: {error}")))?;
         }
         Ok(trust)
     }
 
-    /// Writes the file. `parse(emit(x)) == x`.
+    /// Writes the file. `parse(emit(x), _) == x`.
     pub fn emit(&self) -> Vec<u8> {
         let entry = |client: &Client| Entry {
             name: client.name.clone(),
             protocol: Protocol::Gamestream,
             paired_unix_s: client.paired_unix_s,
+            grants: Some(client.grants),
             certificate: client.certificate.pem(),
         };
         let clients = self.clients.iter().map(entry).collect();
@@ -169,6 +178,20 @@ impl Trust {
         }
         let client = clients.iter_mut().find(|client| is_it(client)).ok_or(Error::Unknown)?;
         client.name = name.to_owned();
+        Ok(Trust { clients })
+    }
+
+    /// The list with one of its clients allowed all that is `given` and nothing that is `taken`.
+    pub fn granted(
+        &self,
+        fingerprint: Fingerprint,
+        given: Grants,
+        taken: Grants,
+    ) -> Result<Trust, Error> {
+        let mut clients = self.clients.clone();
+        let is_it = |client: &&mut Client| client.certificate.fingerprint() == fingerprint;
+        let client = clients.iter_mut().find(is_it).ok_or(Error::Unknown)?;
+        client.grants = client.grants.with(given).without(taken);
         Ok(Trust { clients })
     }
 
@@ -219,7 +242,12 @@ mod tests {
 
     fn client(index: usize, name: &str) -> Client {
         let certificate = Certificate::parse_pem(PEM[index].as_bytes()).unwrap();
-        Client { certificate, name: name.into(), paired_unix_s: 7 }
+        let grants = grants("view audio");
+        Client { certificate, name: name.into(), grants, paired_unix_s: 7 }
+    }
+
+    fn grants(names: &str) -> Grants {
+        Grants::parse(names.split_whitespace()).unwrap()
     }
 
     #[test]
@@ -227,7 +255,31 @@ mod tests {
         let trust = Trust::default().with(client(0, "tv")).unwrap();
         let trust = trust.with(client(1, "phone \"7\"")).unwrap();
 
-        assert_eq!(Trust::parse(&trust.emit()), Ok(trust));
+        assert_eq!(Trust::parse(&trust.emit(), Grants::NONE), Ok(trust));
+    }
+
+    #[test]
+    fn a_client_without_a_list_of_grants_has_those_of_the_configuration() {
+        let trust = Trust::default().with(client(0, "tv")).unwrap();
+        let text = String::from_utf8(trust.emit()).unwrap();
+        let (before, rest) = text.split_once("      \"grants\": [").unwrap();
+        let (_, after) = rest.split_once("],\n").unwrap();
+
+        let trust = Trust::parse(format!("{before}{after}").as_bytes(), grants("pen")).unwrap();
+
+        assert_eq!(trust.clients()[0].grants, grants("pen"));
+    }
+
+    #[test]
+    fn grants_are_given_and_taken() {
+        let trust = Trust::default().with(client(0, "tv")).unwrap();
+        let fingerprint = client(0, "").certificate.fingerprint();
+
+        let changed = trust.granted(fingerprint, grants("audio pen"), grants("view")).unwrap();
+
+        assert_eq!(changed.clients()[0].grants, grants("audio pen"));
+        let nobody = client(1, "").certificate.fingerprint();
+        assert_eq!(changed.granted(nobody, Grants::NONE, Grants::NONE), Err(Error::Unknown));
     }
 
     #[test]
@@ -268,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_ours_is_refused_in_words() {
-        let table: [(&[u8], &str); 5] = [
+        let table: [(&[u8], &str); 8] = [
             (b"", "EOF"),
             (b"{\"version\":2,\"clients\":[]}", "version 2"),
             (b"{\"version\":1,\"clients\":[],\"more\":1}", "unknown field"),
@@ -278,9 +330,24 @@ mod tests {
                   \"paired_unix_s\":1,\"certificate\":\"\"}]}",
                 "client \"a\"",
             ),
+            (
+                b"{\"version\":1,\"clients\":[{\"name\":\"a\",\"protocol\":\"gamestream\",\
+                  \"paired_unix_s\":1,\"grants\":[\"root\"],\"certificate\":\"\"}]}",
+                "unknown grant \"root\"",
+            ),
+            (
+                b"{\"version\":1,\"clients\":[{\"name\":\"a\",\"protocol\":\"gamestream\",\
+                  \"paired_unix_s\":1,\"grants\":[\"pen\",\"pen\"],\"certificate\":\"\"}]}",
+                "twice",
+            ),
+            (
+                b"{\"version\":1,\"clients\":[{\"name\":\"a\",\"protocol\":\"gamestream\",\
+                  \"paired_unix_s\":1,\"grants\":255,\"certificate\":\"\"}]}",
+                "invalid type",
+            ),
         ];
         for (bytes, part) in table {
-            let error = Trust::parse(bytes).unwrap_err().to_string();
+            let error = Trust::parse(bytes, Grants::NONE).unwrap_err().to_string();
             assert!(error.starts_with("clients.json: ") && error.contains(part), "{error}");
         }
     }

@@ -6,6 +6,7 @@ use punktfunk_core::proto::cert::Fingerprint;
 #[path = "../../src/host/listen/mgmt/route.rs"]
 mod route;
 
+use super::grants::Grants;
 use route::Command;
 
 const FINGERPRINT: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -23,6 +24,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let pin = format!("{{\"pin\":\"1234\",\"fingerprint\":\"{FINGERPRINT}\"}}");
     seeds.push(format!("POST /v1/pairings/7/pin\n{pin}").into_bytes());
     seeds.push(format!("PATCH /v1/clients/{FINGERPRINT}\n{{\"name\":\"tv\"}}").into_bytes());
+    let grants = "{\"grant\":[\"view\",\"pen\"],\"revoke\":[\"audio\"]}";
+    seeds.push(format!("PATCH /v1/clients/{FINGERPRINT}/grants\n{grants}").into_bytes());
     seeds.push(format!("DELETE /v1/clients/{FINGERPRINT}\n").into_bytes());
     seeds.push(format!("PUT /v1/log-level\n{}", "[{\"level\":".repeat(200)).into_bytes());
     seeds
@@ -37,6 +40,10 @@ pub fn check(bytes: &[u8]) {
     match route::parse(method, target, body) {
         Ok(Command::Rename { fingerprint, .. } | Command::Unpair { fingerprint }) => {
             assert_eq!(fingerprint.to_string().parse::<Fingerprint>(), Ok(fingerprint));
+        }
+        Ok(Command::Grant { given, taken, .. }) => {
+            assert!(!given.overlaps(taken));
+            assert_eq!(Grants::parse(given.names()), Ok(given));
         }
         Ok(command @ Command::SubmitPin { .. }) => {
             assert!(format!("{command:?}").ends_with("pin: (a PIN) }"));

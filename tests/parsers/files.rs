@@ -17,6 +17,7 @@ mod conf;
 #[path = "../../src/host/trust.rs"]
 mod trust;
 
+use super::grants::{self, Grants};
 use abilities::{Abilities, Backend, CODECS, Can, WHY_LEN_MAX};
 use conf::file::{Content, Files};
 use conf::{Environment, LogLevels, Sources};
@@ -140,6 +141,8 @@ pub fn clients_seeds() -> Vec<Vec<u8>> {
         b"{\"version\":1,\"clients\":[]}",
         b"{\"version\":1,\"clients\":[{\"name\":\"a\",\"protocol\":\"gamestream\",\
           \"paired_unix_s\":1,\"certificate\":\"\"}]}",
+        b"{\"version\":1,\"clients\":[{\"name\":\"a\",\"protocol\":\"gamestream\",\
+          \"paired_unix_s\":1,\"grants\":[\"view\",\"root\"],\"certificate\":\"\"}]}",
         b"{\"version\":1,\"clients\":[{\"name\":\"\\u001b[2J\\ud800\"}]}",
     ]);
     let mut trust = Trust::default();
@@ -153,17 +156,18 @@ pub fn clients_seeds() -> Vec<Vec<u8>> {
 
 fn client(text: &str, name: &str) -> Client {
     let certificate = Certificate::parse_pem(text.as_bytes()).unwrap();
-    Client { certificate, name: name.to_owned(), paired_unix_s: 7 }
+    let grants = Grants::parse(["view", "launch"]).unwrap();
+    Client { certificate, name: name.to_owned(), grants, paired_unix_s: 7 }
 }
 
 pub fn check_clients(bytes: &[u8]) {
-    let trust = Trust::parse(bytes).unwrap_or_default();
+    let trust = Trust::parse(bytes, Grants::NONE).unwrap_or_default();
     assert!(trust.clients().len() <= CLIENT_COUNT_MAX);
     for client in trust.clients() {
         assert!(client.name.len() <= NAME_LEN_MAX && !client.name.contains(char::is_control));
         assert_eq!(trust.client(&client.certificate), Some(client));
     }
-    assert_eq!(Trust::parse(&trust.emit()).as_ref(), Ok(&trust));
+    assert_eq!(Trust::parse(&trust.emit(), Grants::NONE).as_ref(), Ok(&trust));
     // Whatever a device calls itself, there is a name for it.
     let name = trust.free_name(&String::from_utf8_lossy(bytes));
     assert!(trust.with(client(PEM[0], &name)).is_ok());

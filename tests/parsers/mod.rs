@@ -9,6 +9,8 @@ mod control;
 mod enet;
 mod files;
 mod gamestream;
+#[path = "../../src/host/grants.rs"]
+mod grants;
 mod http;
 mod mdns;
 mod rtsp;

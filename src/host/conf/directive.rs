@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::error::Complaint;
 use super::lexer::{Word, emit};
-use super::value;
 use super::{App, Conf, Environment, GameStream, LogFormat, Origin, Pairing};
+use super::{stream, value};
 
 /// Takes other files into this one; the parser's own.
 pub const INCLUDE: &str = "Include";
@@ -23,6 +23,7 @@ pub const TITLE_LEN_MAX: usize = 100;
 /// What is appended to the runtime directory to make the path of a socket.
 const RUNTIME_SOCKET: &str = "/private/engine";
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -59,7 +60,7 @@ pub type Derivation = Result<(String, Origin), &'static str>;
 
 /// The value of a directive that is not given.
 pub enum Fallback<T: 'static> {
-    /// One value that the table knows.
+    /// Values that the table knows, separated by spaces.
     Fixed(&'static str),
     /// One that depends on the machine or on directives further up in the table.
     Derived {
@@ -79,13 +80,15 @@ pub enum When<T> {
         /// To the first from the second.
         keep: fn(&mut T, &T),
     },
+    /// With the next session, once the configuration is read again.
+    Session,
 }
 
 use Fallback::{Derived, Fixed};
-use When::{Reload, Restart};
+use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 23] = [
+pub static GLOBAL: [Directive<Conf>; 51] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -312,6 +315,318 @@ pub static GLOBAL: [Directive<Conf>; 23] = [
         },
     },
     Directive {
+        keyword: "DefaultGrants",
+        syntax: "none | grant ...",
+        values: 1..=8,
+        default: Fixed("view keyboard mouse gamepad touch pen audio launch"),
+        when: Reload,
+        set: |conf, words| {
+            conf.default_grants = stream::grants(words)?;
+            Ok(())
+        },
+        show: |conf| conf.default_grants.to_string(),
+    },
+    Directive {
+        keyword: "MaxSessions",
+        syntax: "count",
+        values: 1..=1,
+        default: Fixed("4"),
+        when: Reload,
+        set: |conf, words| {
+            conf.sessions_max = value::number(&words[0], 1..=64)?;
+            Ok(())
+        },
+        show: |conf| conf.sessions_max.to_string(),
+    },
+    Directive {
+        keyword: "SessionConflict",
+        syntax: "refuse | separate | takeover",
+        values: 1..=1,
+        default: Fixed("separate"),
+        when: Session,
+        set: |conf, words| {
+            conf.session_conflict = value::choice(&words[0], &stream::SESSION_CONFLICT)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.session_conflict, &stream::SESSION_CONFLICT),
+    },
+    Directive {
+        keyword: "IdleTimeout",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("10s"),
+        when: Session,
+        set: |conf, words| {
+            conf.idle_timeout = value::time(&words[0], 2 * SECOND..=5 * MINUTE)?;
+            Ok(())
+        },
+        show: |conf| value::emit_time(conf.idle_timeout),
+    },
+    Directive {
+        keyword: "Capture",
+        syntax: "auto | test",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.capture = value::choice(&words[0], &stream::CAPTURE)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.capture, &stream::CAPTURE),
+    },
+    Directive {
+        keyword: "MaxMode",
+        syntax: "mode",
+        values: 1..=1,
+        default: Fixed("7680x4320@480"),
+        when: Session,
+        set: |conf, words| {
+            conf.mode_max = stream::mode(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_mode(conf.mode_max),
+    },
+    Directive {
+        keyword: "MaxFps",
+        syntax: "count",
+        values: 1..=1,
+        default: Fixed("0"),
+        when: Session,
+        set: |conf, words| {
+            conf.fps_max = stream::limit(&words[0], 1000)?;
+            Ok(())
+        },
+        show: |conf| stream::emit_limit(conf.fps_max),
+    },
+    Directive {
+        keyword: "Encoder",
+        syntax: "auto | nvenc | software | v4l2 | vaapi | vulkan",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.encoder = value::choice(&words[0], &stream::ENCODER)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.encoder, &stream::ENCODER),
+    },
+    Directive {
+        keyword: "EncoderFallback",
+        syntax: "refuse | warn",
+        values: 1..=1,
+        default: Fixed("warn"),
+        when: Session,
+        set: |conf, words| {
+            conf.encoder_fallback = value::choice(&words[0], &stream::ENCODER_FALLBACK)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.encoder_fallback, &stream::ENCODER_FALLBACK),
+    },
+    Directive {
+        keyword: "Codecs",
+        syntax: "codec ...",
+        values: 1..=3,
+        default: Fixed("hevc av1 h264"),
+        when: Session,
+        set: |conf, words| {
+            conf.codecs = stream::codecs(words)?;
+            Ok(())
+        },
+        show: |conf| value::emit_list(&conf.codecs),
+    },
+    Directive {
+        keyword: "BitDepth",
+        syntax: "8 | 10 | auto",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.bit_depth = value::choice(&words[0], &stream::BIT_DEPTH)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.bit_depth, &stream::BIT_DEPTH),
+    },
+    Directive {
+        keyword: "MaxBitrate",
+        syntax: "rate",
+        values: 1..=1,
+        default: Fixed("0"),
+        when: Session,
+        set: |conf, words| {
+            conf.bitrate_max_kbps = stream::rate(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_rate(conf.bitrate_max_kbps),
+    },
+    Directive {
+        keyword: "Quality",
+        syntax: "balanced | best | fastest",
+        values: 1..=1,
+        default: Fixed("fastest"),
+        when: Session,
+        set: |conf, words| {
+            conf.quality = value::choice(&words[0], &stream::QUALITY)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.quality, &stream::QUALITY),
+    },
+    Directive {
+        keyword: "Slices",
+        syntax: "auto | count",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.slices = stream::slices(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_slices(conf.slices),
+    },
+    Directive {
+        keyword: "IdrMinInterval",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("250ms"),
+        when: Session,
+        set: |conf, words| {
+            conf.idr_interval_min = value::time(&words[0], 10 * MILLISECOND..=10 * SECOND)?;
+            Ok(())
+        },
+        show: |conf| value::emit_time(conf.idr_interval_min),
+    },
+    Directive {
+        keyword: "Fec",
+        syntax: "auto | percent",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.parity_percent = stream::parity(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_parity(conf.parity_percent),
+    },
+    Directive {
+        keyword: "Pacing",
+        syntax: "auto | off",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.pacing = value::choice(&words[0], &stream::AUTO_OFF)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.pacing, &stream::AUTO_OFF),
+    },
+    Directive {
+        keyword: "PacingSpread",
+        syntax: "percent",
+        values: 1..=1,
+        default: Fixed("50"),
+        when: Session,
+        set: |conf, words| {
+            conf.pacing_spread_percent = value::number(&words[0], 1..=100)?;
+            Ok(())
+        },
+        show: |conf| conf.pacing_spread_percent.to_string(),
+    },
+    Directive {
+        keyword: "Gso",
+        syntax: "auto | off",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.gso = value::choice(&words[0], &stream::AUTO_OFF)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.gso, &stream::AUTO_OFF),
+    },
+    Directive {
+        keyword: "SocketBuffer",
+        syntax: "size",
+        values: 1..=1,
+        default: Fixed("32Mi"),
+        when: Restart { keep: |to, from| to.socket_buffer_len = from.socket_buffer_len },
+        set: |conf, words| {
+            conf.socket_buffer_len = stream::size(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_size(conf.socket_buffer_len),
+    },
+    Directive {
+        keyword: "Dscp",
+        syntax: "auto | off",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.dscp = value::choice(&words[0], &stream::AUTO_OFF)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.dscp, &stream::AUTO_OFF),
+    },
+    Directive {
+        keyword: "Encryption",
+        syntax: "off | preferred | required",
+        values: 1..=1,
+        default: Fixed("preferred"),
+        when: Session,
+        set: |conf, words| {
+            conf.encryption = value::choice(&words[0], &stream::ENCRYPTION)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.encryption, &stream::ENCRYPTION),
+    },
+    Directive {
+        keyword: "LegacyControlCrypto",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("no"),
+        when: Session,
+        set: |conf, words| {
+            conf.legacy_control_crypto = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.legacy_control_crypto),
+    },
+    Directive {
+        keyword: "Audio",
+        syntax: "both | client | off",
+        values: 1..=1,
+        default: Fixed("client"),
+        when: Session,
+        set: |conf, words| {
+            conf.audio = value::choice(&words[0], &stream::AUDIO)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.audio, &stream::AUDIO),
+    },
+    Directive {
+        keyword: "AudioSink",
+        syntax: "own | name",
+        values: 1..=1,
+        default: Fixed("own"),
+        when: Session,
+        set: |conf, words| {
+            conf.audio_sink = stream::sink(&words[0])?;
+            Ok(())
+        },
+        show: |conf| conf.audio_sink.as_deref().map_or("own".into(), emit),
+    },
+    Directive {
+        keyword: "MaxGamepads",
+        syntax: "count",
+        values: 1..=1,
+        default: Fixed("4"),
+        when: Session,
+        set: |conf, words| {
+            conf.gamepads_max = value::number(&words[0], 1..=16)?;
+            Ok(())
+        },
+        show: |conf| conf.gamepads_max.to_string(),
+    },
+    Directive {
         keyword: "ControlSocket",
         syntax: "path [mode [group]]",
         values: 1..=3,
@@ -376,6 +691,30 @@ pub static GLOBAL: [Directive<Conf>; 23] = [
             Ok(())
         },
         show: |conf| value::emit_choice(&conf.log_format, &LOG_FORMAT),
+    },
+    Directive {
+        keyword: "Priority",
+        syntax: "auto | off | realtime",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Restart { keep: |to, from| to.priority = from.priority },
+        set: |conf, words| {
+            conf.priority = value::choice(&words[0], &stream::PRIORITY)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.priority, &stream::PRIORITY),
+    },
+    Directive {
+        keyword: "Affinity",
+        syntax: "auto | off | processors",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.affinity = stream::affinity(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_affinity(&conf.affinity),
     },
     Directive {
         keyword: "CoreDumps",

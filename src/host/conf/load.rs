@@ -7,13 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
+use punktfunk_core::proto::gamestream::http::Mode;
 
+use super::super::grants::Grants;
 use super::directive::{APP, Directive, Fallback, GLOBAL};
 use super::error::{Complaint, Error};
 use super::file::Files;
 use super::lexer::Word;
 use super::network::{self, Network};
 use super::parser::{ERROR_COUNT_MAX, Parser, Setting, Source};
+use super::stream::{
+    Affinity, Audio, BitDepth, Capture, Encoder, EncoderFallback, Encryption, Priority, Quality,
+    SessionConflict,
+};
 use super::{
     App, Attempts, Conf, ControlSocket, Environment, GameStream, LogFormat, LogLevels, Origin,
     Pairing, Sources,
@@ -109,11 +115,39 @@ impl Conf {
             pairing: Pairing::Off,
             pairing_window: Duration::ZERO,
             pairing_attempts: Attempts { count: 0, window: Duration::ZERO },
+            default_grants: Grants::NONE,
+            sessions_max: 0,
+            session_conflict: SessionConflict::Refuse,
+            idle_timeout: Duration::ZERO,
+            capture: Capture::Auto,
+            mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
+            fps_max: None,
+            encoder: Encoder::Auto,
+            encoder_fallback: EncoderFallback::Refuse,
+            codecs: Vec::new(),
+            bit_depth: BitDepth::Auto,
+            bitrate_max_kbps: None,
+            quality: Quality::Fastest,
+            slices: None,
+            idr_interval_min: Duration::ZERO,
+            parity_percent: 0,
+            pacing: false,
+            pacing_spread_percent: 0,
+            gso: false,
+            socket_buffer_len: 0,
+            dscp: false,
+            encryption: Encryption::Required,
+            legacy_control_crypto: false,
+            audio: Audio::Off,
+            audio_sink: None,
+            gamepads_max: 0,
             control_socket: ControlSocket { path: root.clone(), mode: 0, group: None },
             http: None,
             http_token_file: root,
             log_levels: LogLevels { default: LevelFilter::Info, modules: Vec::new() },
             log_format: LogFormat::Auto,
+            priority: Priority::Off,
+            affinity: Affinity::Off,
             core_dumps: false,
             apps: Vec::new(),
             origins: Vec::new(),
@@ -181,13 +215,16 @@ impl<T> Directive<T> {
     }
 
     fn fall_back(&self, subject: &mut T, environment: &Environment) -> Result<Origin, String> {
-        let (text, origin) = match self.default {
-            Fallback::Fixed(text) => (text.to_owned(), Origin::Default),
-            Fallback::Derived { words, make } => make(environment, subject).map_err(|why| {
-                format!("not set, and its default is {words}: {why}, so set one of these")
-            })?,
+        let word = |text: &str| Word { text: text.to_owned(), column: 1 };
+        let (words, origin) = match self.default {
+            Fallback::Fixed(text) => (text.split(' ').map(word).collect(), Origin::Default),
+            Fallback::Derived { words, make } => {
+                let (text, origin) = make(environment, subject).map_err(|why| {
+                    format!("not set, and its default is {words}: {why}, so set one of these")
+                })?;
+                (vec![word(&text)], origin)
+            }
         };
-        let words = [Word { text, column: 1 }];
         (self.set)(subject, &words).map_err(|complaint| complaint.what)?;
         Ok(origin)
     }
@@ -196,6 +233,8 @@ impl<T> Directive<T> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
 
     use super::super::file::memory::Memory;
     use super::*;
@@ -238,6 +277,13 @@ mod tests {
         assert_eq!((conf.gamestream, conf.gamestream_port), (GameStream::Lan, 47_989));
         assert_eq!((conf.http, conf.core_dumps, conf.strict_modes), (None, false, true));
         assert_eq!(conf.pairing_attempts, Attempts { count: 5, window: Duration::from_secs(600) });
+        let grants = "view keyboard mouse gamepad touch pen audio launch";
+        assert_eq!(conf.default_grants.to_string(), grants);
+        assert_eq!(conf.codecs, [Codec::Hevc, Codec::Av1, Codec::H264]);
+        assert_eq!((conf.bitrate_max_kbps, conf.fps_max, conf.slices), (None, None, None));
+        assert_eq!(conf.mode_max, Mode { width: 7680, height: 4320, refresh_mhz: 480_000 });
+        assert_eq!((conf.parity_percent, conf.socket_buffer_len), (20, 32 << 20));
+        assert_eq!((conf.audio_sink, conf.affinity), (None, Affinity::Auto));
         assert_eq!(conf.apps, [App { title: "Desktop".into(), image: None, hidden: false }]);
     }
 
@@ -318,6 +364,57 @@ mod tests {
                 "LoginGraceTime 10",
                 "1:16: '10' has no unit, write a time from 1s to 10m, in ms, s, m or h",
             ),
+            ("MaxSessions 65", "1:13: '65' is not a number from 1 to 64"),
+            ("SessionConflict join", "1:17: 'join' is not one of refuse, separate, takeover"),
+            ("IdleTimeout 1s", "1:13: '1s' is not a time from 2s to 5m"),
+            ("Capture desktop", "1:9: 'desktop' is not one of auto, test"),
+            ("MaxMode 4k", "1:9: '4k' is not a mode such as 3840x2160@120"),
+            ("MaxFps 1001", "1:8: '1001' is not a number from 0 to 1000"),
+            (
+                "Encoder x264",
+                "1:9: 'x264' is not one of auto, nvenc, software, v4l2, vaapi, vulkan",
+            ),
+            ("EncoderFallback no", "1:17: 'no' is not one of refuse, warn"),
+            ("Codecs hevc h263", "1:13: unknown codec \"h263\", one of h264 hevc av1"),
+            ("Codecs hevc hevc", "1:13: 'hevc' stands here twice"),
+            ("Codecs", "1:1: Codecs without a value, write Codecs codec ..."),
+            ("BitDepth 12", "1:10: '12' is not one of 8, 10, auto"),
+            (
+                "MaxBitrate 20000",
+                "1:12: '20000' has no unit, write 0 or a rate from 500k to 10G bits per second, \
+                 in k, M or G",
+            ),
+            ("Quality fast", "1:9: 'fast' is not one of balanced, best, fastest"),
+            ("Slices 17", "1:8: '17' is neither auto nor a number from 1 to 16"),
+            ("IdrMinInterval 11s", "1:16: '11s' is not a time from 10ms to 10s"),
+            ("Fec off", "1:5: 'off' is neither auto nor a number from 1 to 100"),
+            ("Fec 0", "1:5: '0' is neither auto nor a number from 1 to 100"),
+            ("Pacing 20M", "1:8: '20M' is not one of auto, off"),
+            ("PacingSpread 0", "1:14: '0' is not a number from 1 to 100"),
+            ("Gso on", "1:5: 'on' is not one of auto, off"),
+            (
+                "SocketBuffer 2Gi",
+                "1:14: '2Gi' is not a size from 64Ki to 512Mi bytes, such as 32Mi",
+            ),
+            ("Dscp ef", "1:6: 'ef' is not one of auto, off"),
+            ("Encryption on", "1:12: 'on' is not one of off, preferred, required"),
+            ("LegacyControlCrypto 1", "1:21: '1' is neither yes nor no"),
+            ("Audio host", "1:7: 'host' is not one of both, client, off"),
+            ("AudioSink \"\"", "1:11: '' is no sink's name, 'pactl list short sinks' shows them"),
+            ("MaxGamepads 0", "1:13: '0' is not a number from 1 to 16"),
+            (
+                "DefaultGrants view fly",
+                "1:20: unknown grant \"fly\", one of view keyboard mouse gamepad touch pen audio \
+                 launch",
+            ),
+            ("DefaultGrants pen pen", "1:19: grant \"pen\" stands there twice"),
+            ("Priority high", "1:10: 'high' is not one of auto, off, realtime"),
+            (
+                "Affinity 3-1",
+                "1:10: '3-1' is not auto, off or a list of processors from 0 to 1023, such as \
+                 2,4-7",
+            ),
+            ("Encoders vaapi", "1:1: unknown keyword 'Encoders', did you mean Encoder?"),
             ("PairingWindow 2d", "1:15: '2d' is not a time from 10s to 1h"),
             (
                 "MaxPairingAttempts 5",

@@ -15,6 +15,7 @@ mod network;
 mod parser;
 mod print;
 mod reload;
+mod stream;
 mod value;
 
 use std::ffi::OsString;
@@ -25,7 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::LevelFilter;
+use punktfunk_core::proto::gamestream::http::Mode;
+use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
 
+use super::grants::Grants;
 pub use error::Error;
 use error::Line;
 use file::Disk;
@@ -33,6 +37,11 @@ use lexer::statement;
 pub use load::load_from;
 use network::Network;
 pub use reload::Reload;
+#[allow(unused_imports, reason = "what makes streams comes with the next changes")]
+pub use stream::{
+    Affinity, Audio, BitDepth, Capture, Encoder, EncoderFallback, Encryption, Priority, Quality,
+    SessionConflict,
+};
 
 /// A whole configuration: every directive has a value.
 #[derive(Clone, Debug)]
@@ -71,6 +80,58 @@ pub struct Conf {
     pub pairing_window: Duration,
     /// How often pairing may fail.
     pub pairing_attempts: Attempts,
+    /// What clients that pair from now on may do.
+    pub default_grants: Grants,
+    /// Sessions at once, from 1 to 64.
+    pub sessions_max: usize,
+    /// What a client meets while another has a session.
+    pub session_conflict: SessionConflict,
+    /// A session ends when nothing comes from its client for so long.
+    pub idle_timeout: Duration,
+    /// Where pictures and sound come from.
+    pub capture: Capture,
+    /// What a client may ask for at most.
+    pub mode_max: Mode,
+    /// Pictures a second at most; none: what the client asks for.
+    pub fps_max: Option<u32>,
+    /// What encodes pictures.
+    pub encoder: Encoder,
+    /// What follows where that does not work.
+    pub encoder_fallback: EncoderFallback,
+    /// Codecs that are offered, the most wanted first, one at least.
+    pub codecs: Vec<Codec>,
+    /// Bits of a sample.
+    pub bit_depth: BitDepth,
+    /// Of pictures, before parity; none: what the client asks for.
+    pub bitrate_max_kbps: Option<u32>,
+    /// What the encoder spends its time on.
+    pub quality: Quality,
+    /// Slices of a picture, from 1 to 16; none: what suits encoder and client.
+    pub slices: Option<u8>,
+    /// Between two IDRs that clients ask for.
+    pub idr_interval_min: Duration,
+    /// Parity shards per hundred data shards, from 1 to 100.
+    pub parity_percent: u8,
+    /// Whether the datagrams of an access unit are spread over time.
+    pub pacing: bool,
+    /// Over how much of the interval between two pictures, from 1 to 100.
+    pub pacing_spread_percent: u8,
+    /// Whether the kernel may cut datagrams.
+    pub gso: bool,
+    /// Of each UDP socket of streams.
+    pub socket_buffer_len: usize,
+    /// Whether datagrams are marked for routers in private networks.
+    pub dscp: bool,
+    /// What of a stream has to be sealed.
+    pub encryption: Encryption,
+    /// Whether control streams that are sealed with nonces that repeat are let in.
+    pub legacy_control_crypto: bool,
+    /// Where sound is heard.
+    pub audio: Audio,
+    /// The sink that sound is taken from; none: one of the daemon's own.
+    pub audio_sink: Option<String>,
+    /// Gamepads of a session, from 1 to 16.
+    pub gamepads_max: u8,
     /// The management API's own socket.
     pub control_socket: ControlSocket,
     /// The management API over TCP, on a loopback address.
@@ -81,6 +142,10 @@ pub struct Conf {
     pub log_levels: LogLevels,
     /// How it is written.
     pub log_format: LogFormat,
+    /// How the threads of streams are scheduled.
+    pub priority: Priority,
+    /// Which processors they run on.
+    pub affinity: Affinity,
     /// Whether a crash may leave the memory, secrets included, in a file.
     pub core_dumps: bool,
     /// What can be launched, one at least.

@@ -28,7 +28,7 @@ impl Conf {
             }
             let change = format!("{} {now}, was {was}", directive.keyword);
             match directive.when {
-                When::Reload => reload.changed.push(change),
+                When::Reload | When::Session => reload.changed.push(change),
                 When::Restart { keep } => {
                     keep(&mut reload.conf, self);
                     reload.conf.origins[index] = self.origins[index].clone();
@@ -85,11 +85,14 @@ mod tests {
     #[test]
     fn what_is_bound_keeps_its_value_until_a_restart() {
         let running = load("MaxConnections 32");
-        let new = load("GameStreamPort 48989\nMdns no\nStateDirectory /s");
+        let new = load("GameStreamPort 48989\nMdns no\nStateDirectory /s\nCodecs h264");
 
         let reload = running.reload(new);
 
-        assert_eq!(reload.changed, ["MaxConnections 64, was 32", "Mdns no, was yes"]);
+        assert_eq!(
+            reload.changed,
+            ["MaxConnections 64, was 32", "Mdns no, was yes", "Codecs h264, was hevc av1 h264",]
+        );
         assert_eq!(
             reload.needs_restart,
             [

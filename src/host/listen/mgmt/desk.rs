@@ -26,6 +26,10 @@ impl Daemon {
             Command::Apps => Ok(self.apps_report()),
             Command::Clients => Ok(self.clients_report(facts)),
             Command::Document => Err(Refusal::no_answer()), // the engine has it
+            Command::Grant { fingerprint, given, taken } => {
+                let waiter = Waiter::Command(reply, CommandKind::Grant(fingerprint));
+                return self.change(Change::Grant { fingerprint, given, taken }, waiter, now);
+            }
             Command::LogLevel => Ok(log_level_report()),
             Command::Pairings => Ok(self.pairings_report(now)),
             Command::Reject { id } => self.reject(id, now),
@@ -57,6 +61,13 @@ impl Daemon {
     pub(crate) fn change_answer(&self, kind: CommandKind, outcome: Outcome) -> Answer {
         match (kind, outcome) {
             (_, Outcome::Refused(error)) => Err(change_refusal(&error)),
+            (CommandKind::Grant(_), Outcome::NotWritten(why)) => {
+                let message = format!(
+                    "nothing is granted, and what is revoked is granted again after a restart, \
+                     because not stored: {why}"
+                );
+                Err(Refusal::new(Code::NotStored, &message))
+            }
             (CommandKind::Rename(_), Outcome::NotWritten(why)) => {
                 Err(Refusal::new(Code::NotStored, &format!("not renamed: {why}")))
             }
@@ -65,13 +76,17 @@ impl Daemon {
                     format!("unpaired, but known again after a restart, because not stored: {why}");
                 Err(Refusal::new(Code::NotStored, &message))
             }
-            (CommandKind::Rename(fingerprint), Outcome::Done) => match self.client(fingerprint) {
-                Some(client) => {
-                    ::log::info!("client {fingerprint}: is called {:?} now", client.name);
-                    Ok(Report(client_value(client)))
+            (CommandKind::Grant(fingerprint) | CommandKind::Rename(fingerprint), Outcome::Done) => {
+                let client = self.client(fingerprint);
+                let client = client.ok_or_else(|| change_refusal(&trust::Error::Unknown))?;
+                match kind {
+                    CommandKind::Grant(_) => {
+                        ::log::info!("client {fingerprint}: its grants are {} now", client.grants);
+                    }
+                    _ => ::log::info!("client {fingerprint}: is called {:?} now", client.name),
                 }
-                None => Err(change_refusal(&trust::Error::Unknown)),
-            },
+                Ok(Report(client_value(client)))
+            }
             (CommandKind::Unpair(fingerprint), Outcome::Done) => {
                 ::log::info!("client {fingerprint}: unpaired");
                 Ok(Report(json!({ "fingerprint": fingerprint.to_string() })))
@@ -217,6 +232,7 @@ fn client_value(client: &Client) -> Value {
         "fingerprint": client.certificate.fingerprint().to_string(),
         "protocol": "gamestream",
         "paired_unix_s": client.paired_unix_s,
+        "grants": client.grants,
     })
 }
 

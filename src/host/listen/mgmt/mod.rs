@@ -21,6 +21,7 @@ pub use engine::Engine;
 pub use route::{Answer, Refusal};
 
 use super::table::Plane;
+use crate::grants::Grants;
 use route::Command;
 
 /// What the engine asks of the reactor.

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::Grants;
+
 /// What the API is asked for.
 #[derive(Debug, PartialEq)]
 pub enum Command {
@@ -16,6 +18,15 @@ pub enum Command {
     Clients,
     /// The description of this API.
     Document,
+    /// Other grants for a client.
+    Grant {
+        /// The client.
+        fingerprint: Fingerprint,
+        /// What it may do from now on.
+        given: Grants,
+        /// What it may not; nothing of what it is given.
+        taken: Grants,
+    },
     /// What is logged.
     LogLevel,
     /// Pairings under way, and the last ones that are over.
@@ -194,6 +205,13 @@ const ROUTES: &[Route] = &[
     ("DELETE", "/v1/clients/{fingerprint}", |ask| {
         Ok(Command::Unpair { fingerprint: ask.fingerprint()? })
     }),
+    ("PATCH", "/v1/clients/{fingerprint}/grants", |ask| {
+        let Grant { grant, revoke } = ask.json()?;
+        if grant.overlaps(revoke) {
+            return Err(Refusal::bad_request("what is granted cannot be revoked as well"));
+        }
+        Ok(Command::Grant { fingerprint: ask.fingerprint()?, given: grant, taken: revoke })
+    }),
     ("GET", "/v1/log-level", |_| Ok(Command::LogLevel)),
     ("PUT", "/v1/log-level", |ask| {
         let LogLevel { level } = ask.json()?;
@@ -209,6 +227,15 @@ const ROUTES: &[Route] = &[
     ("GET", "/v1/status", |_| Ok(Command::Status)),
     ("GET", "/v1/version", |_| Ok(Command::Version)),
 ];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grant {
+    #[serde(default)]
+    grant: Grants,
+    #[serde(default)]
+    revoke: Grants,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -346,12 +373,27 @@ mod tests {
         let client = format!("/v1/clients/{FINGERPRINT}");
         let pin = format!("{{\"pin\":\"1234\",\"fingerprint\":\"{FINGERPRINT}\"}}");
         let rename = Command::Rename { fingerprint, name: "tv".into() };
+        let grants = format!("{client}/grants");
+        let parse_grants = |names: &[&str]| Grants::parse(names.iter().copied()).unwrap();
+        let grant = |given: &[&str], taken: &[&str]| Command::Grant {
+            fingerprint,
+            given: parse_grants(given),
+            taken: parse_grants(taken),
+        };
+        let both = "{\"grant\":[\"pen\"],\"revoke\":[\"view\",\"audio\"]}";
         let submit = Command::SubmitPin { id: 7, fingerprint, pin: Pin("1234".into()) };
         let table = [
             ("GET", "/v1/status", "", Ok(Command::Status)),
             ("GET", "/v1/status?x=1", "", Ok(Command::Status)),
             ("POST", "/v1/reload", "", Ok(Command::Reload)),
             ("PATCH", &client, "{\"name\":\"tv\"}", Ok(rename)),
+            ("PATCH", &grants, both, Ok(grant(&["pen"], &["audio", "view"]))),
+            ("PATCH", &grants, "{\"grant\":[\"pen\"]}", Ok(grant(&["pen"], &[]))),
+            ("PATCH", &grants, "{\"grant\":[\"root\"]}", Err(400)),
+            ("PATCH", &grants, "{\"grant\":[\"pen\",\"pen\"]}", Err(400)),
+            ("PATCH", &grants, "{\"grant\":[\"pen\"],\"revoke\":[\"pen\"]}", Err(400)),
+            ("PATCH", &grants, "{\"grant\":\"pen\"}", Err(400)),
+            ("PATCH", "/v1/clients/0011/grants", "{}", Err(400)),
             ("DELETE", &client, "", Ok(Command::Unpair { fingerprint })),
             ("POST", "/v1/pairings/7/pin", &pin, Ok(submit)),
             ("POST", "/v1/pairings/7/reject", "", Ok(Command::Reject { id: 7 })),
