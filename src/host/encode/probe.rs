@@ -211,8 +211,7 @@ pub fn answer(plugin: &Path, backend: Option<Backend>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
 
     use super::super::abilities::tests::{ALL, machine};
     use super::*;
@@ -224,9 +223,12 @@ mod tests {
 
     /// A script in place of the program: `$backend` is which is asked for, if one is.
     fn script(folder: &Folder, body: &str) -> Program {
-        let path = folder.path().join("program");
-        fs::write(&path, format!("#!/bin/sh\nbackend=$4\n{body}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        let (source, path) = (folder.path().join("source"), folder.path().join("program"));
+        fs::write(&source, format!("#!/bin/sh\nbackend=$4\n{body}\n")).unwrap();
+        // A process that another test starts could hold what is written here, and a file that
+        // somebody may write to is not run.
+        let install = Command::new("install").arg("--mode=700").args([&source, &path]).status();
+        assert!(install.unwrap().success());
         let environment = [("PATH", "/usr/bin:/bin"), ("SECRET", "x")];
         let environment = environment.map(|(name, value)| (name.into(), value.into()));
         Program::new(path, environment.into_iter())
