@@ -233,3 +233,20 @@ fn a_device_that_stops_in_the_middle_is_forgotten_in_time() {
     assert_refused(&daemon.http(&right).1, "too late");
     assert!(daemon.trusted().is_empty());
 }
+
+#[test]
+fn a_new_client_gets_the_default_grants_of_that_moment_and_keeps_them() {
+    let grants =
+        |daemon: &Daemon| daemon.api("GET", "/v1/clients", "").1["clients"][0]["grants"].clone();
+    let daemon = Daemon::start("DefaultGrants none");
+    daemon.configure("DefaultGrants audio view");
+    daemon.ctl_json(&["reload"]);
+
+    Hand::new(&daemon, "1234").play(4);
+    let paired = grants(&daemon);
+    let port = daemon.port;
+    let (_, folder) = daemon.stop();
+    let daemon = Daemon::start_in(folder, port, "DefaultGrants none");
+
+    assert_eq!((&paired, &grants(&daemon)), (&json!(["view", "audio"]), &paired));
+}
