@@ -5,6 +5,8 @@
 mod apps;
 mod arguments;
 mod capability;
+#[allow(dead_code, reason = "sessions come with the next changes")]
+mod capture;
 mod conf;
 mod daemon;
 #[allow(dead_code, reason = "sessions come with the next changes")]

@@ -1,0 +1,35 @@
+//! Where pictures and sound come from: what `Capture` names in punktfunk.conf(5).
+
+#![forbid(unsafe_code)]
+
+pub mod barcode;
+pub mod card;
+pub mod test;
+pub mod tone;
+
+/// Bytes of a pixel: blue, green, red, and one that means nothing.
+pub const PIXEL_LEN: usize = 4;
+
+/// One frame, lent by what captured it until it captures the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    /// Rows of pixels from the top, `stride` times `height` bytes. What follows the pixels of a row
+    /// is not part of the picture.
+    pub bytes: &'a [u8],
+    /// Bytes from the beginning of a row to that of the next.
+    pub stride: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+}
+
+impl<'a> Picture<'a> {
+    /// The pixels of a row.
+    pub fn row(&self, y: usize) -> &'a [u8] {
+        &self.bytes[y * self.stride..][..self.width * PIXEL_LEN]
+    }
+}
+
+#[cfg(test)]
+mod tests;
