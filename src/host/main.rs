@@ -8,6 +8,8 @@ mod capability;
 #[allow(dead_code, reason = "sessions come with the next changes")]
 mod capture;
 mod conf;
+#[allow(dead_code, reason = "encoders come with the next changes")]
+mod convert;
 mod daemon;
 #[allow(dead_code, reason = "sessions come with the next changes")]
 mod encode;
