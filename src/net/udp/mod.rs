@@ -1,0 +1,5 @@
+//! UDP sockets.
+
+mod multicast;
+
+pub use multicast::{Datagram, MulticastSocket};
