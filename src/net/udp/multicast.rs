@@ -1,24 +1,17 @@
 //! A UDP socket for a multicast group of the local link, on as many interfaces as are joined.
 
 use std::io;
-use std::mem::{MaybeUninit, zeroed};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::net::sockaddr::{self, Name, check};
+use crate::net::udp::message::{self, Control};
 
 /// linux/in6.h; libc has it for some targets only.
 const IPV6_MULTICAST_ALL: i32 = 29;
 
 /// The hop count by which receivers know that a datagram did not pass a router.
 const HOPS: i32 = 255;
-
-/// Datagrams that one call to [`MulticastSocket::receive`] drops before it gives up.
-const DROP_COUNT_MAX: usize = 64;
-
-/// Room for the one control message that is asked for or given: a packet info of either family.
-const CONTROL_LEN: usize = 64;
 
 /// A non-blocking socket of one address family. Other programs may have the same port, and each of
 /// them gets its own copy of what is sent to the group.
@@ -41,13 +34,6 @@ pub struct Datagram {
     pub interface: u32,
 }
 
-/// Control messages, aligned as their header needs it.
-#[repr(C)]
-union Control {
-    _header: libc::cmsghdr,
-    bytes: [u8; CONTROL_LEN],
-}
-
 impl MulticastSocket {
     /// Binds the port of `group` on every address of its family. Nothing is joined yet.
     pub fn open(group: SocketAddr) -> io::Result<MulticastSocket> {
@@ -67,7 +53,7 @@ impl MulticastSocket {
                 socket.set(level, libc::IP_MULTICAST_TTL, &HOPS)?;
                 socket.set(level, libc::IP_TTL, &HOPS)?;
                 socket.set(level, libc::IP_PKTINFO, &1)?;
-                std::net::Ipv4Addr::UNSPECIFIED.into()
+                Ipv4Addr::UNSPECIFIED.into()
             }
             SocketAddr::V6(_) => {
                 let level = libc::IPPROTO_IPV6;
@@ -121,62 +107,19 @@ impl MulticastSocket {
     }
 
     fn set<T>(&self, level: i32, option: i32, value: &T) -> io::Result<()> {
-        let (fd, len) = (self.socket.as_raw_fd(), size_of::<T>() as libc::socklen_t);
-        // SAFETY: `value` has `len` readable bytes and outlives the call; every caller gives the
-        // integer or structure that the option takes.
-        check(unsafe { libc::setsockopt(fd, level, option, ptr::from_ref(value).cast(), len) })?;
-        Ok(())
+        message::set(self.socket.as_fd(), level, option, value)
     }
 
     /// Takes the next datagram into `buffer`, `None` if there is none. One that is longer than
     /// `buffer`, or of which the kernel does not say where it came in, is dropped. After many of
     /// these the rest waits for the next to arrive, as if there were none.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
-        for _ in 0..DROP_COUNT_MAX {
-            match self.receive_one(buffer) {
-                Ok(Some(datagram)) => return Ok(Some(datagram)),
-                Ok(None) => {}
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(None),
-                    io::ErrorKind::Interrupted => {}
-                    _ => return Err(error),
-                },
-            }
-        }
-        Ok(None)
-    }
-
-    /// One system call; `None` for a datagram that is dropped.
-    fn receive_one(&self, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
-        let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
-        let mut control = Control { bytes: [0; CONTROL_LEN] };
-        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-        // SAFETY: all zeroes is a msghdr with nothing in it.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_name = name.as_mut_ptr().cast();
-        message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = CONTROL_LEN as _;
-        // SAFETY: everything that `message` points to is writable, as long as it says, and outlives
-        // the call.
-        let len = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
-        if len < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-            return Ok(None);
-        }
-        // SAFETY: `name` is zeroed, so of no family, unless the kernel wrote a whole address there.
-        let from = unsafe { sockaddr::read(name.as_ptr().cast()) };
-        // SAFETY: the kernel filled `message` and `control`, and both are still there.
-        let info = unsafe { packet_info(&message) };
-        Ok(from.zip(info).map(|(from, (to, interface))| Datagram {
-            len: len as usize,
-            from,
-            to,
-            interface,
+        let arrival = message::receive(self.socket.as_fd(), buffer)?;
+        Ok(arrival.map(|it| Datagram {
+            len: it.len,
+            from: it.from,
+            to: it.to,
+            interface: it.interface,
         }))
     }
 
@@ -194,115 +137,21 @@ impl MulticastSocket {
         if let SocketAddr::V6(to) = &mut to {
             to.set_scope_id(interface);
         }
-        let name = Name::from(to);
-        let (place, len) = name.as_raw();
-        let mut control = Control { bytes: [0; CONTROL_LEN] };
-        let mut part =
-            libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        // SAFETY: all zeroes is a msghdr with nothing in it.
-        let mut message: libc::msghdr = unsafe { zeroed() };
-        message.msg_name = place.cast_mut().cast();
-        message.msg_namelen = len;
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = (&raw mut control).cast();
-        message.msg_controllen = CONTROL_LEN as _;
-        match self.group {
-            SocketAddr::V4(_) => {
-                let source = match source {
-                    Some(IpAddr::V4(source)) => sockaddr::in_addr(source),
-                    _ => libc::in_addr { s_addr: 0 },
-                };
-                let info = libc::in_pktinfo {
-                    ipi_ifindex: interface as i32,
-                    ipi_spec_dst: source,
-                    ipi_addr: libc::in_addr { s_addr: 0 },
-                };
-                // SAFETY: `message` has the zeroed `control`, in which the structure finds room.
-                unsafe { put(&mut message, libc::IPPROTO_IP, libc::IP_PKTINFO, info) };
-            }
-            SocketAddr::V6(_) => {
-                let source = match source {
-                    Some(IpAddr::V6(source)) => source,
-                    _ => Ipv6Addr::UNSPECIFIED,
-                };
-                let info = libc::in6_pktinfo {
-                    ipi6_addr: sockaddr::in6_addr(source),
-                    ipi6_ifindex: interface,
-                };
-                // SAFETY: `message` has the zeroed `control`, in which the structure finds room.
-                unsafe { put(&mut message, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info) };
-            }
-        }
-        loop {
-            // SAFETY: everything that `message` points to is as long as it says and outlives the
-            // call, which only reads it.
-            let sent = unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, 0) };
-            if sent >= 0 {
-                return Ok(());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+        let source = match (self.group, source) {
+            (SocketAddr::V4(_), Some(IpAddr::V4(source))) => source.into(),
+            (SocketAddr::V4(_), _) => Ipv4Addr::UNSPECIFIED.into(),
+            (SocketAddr::V6(_), Some(IpAddr::V6(source))) => source.into(),
+            (SocketAddr::V6(_), _) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let mut control = Control::new();
+        control.put_source(source, interface);
+        message::send(self.socket.as_fd(), bytes, to, &mut control)
     }
 }
 
 impl AsRawFd for MulticastSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
-    }
-}
-
-/// Where a datagram was sent to, and the interface it came in through.
-///
-/// # Safety
-///
-/// `message` was filled by recvmsg, and its control messages are still there.
-unsafe fn packet_info(message: &libc::msghdr) -> Option<(IpAddr, u32)> {
-    // SAFETY: the control messages are valid by this function's contract.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: null, or a header within them.
-    while let Some(header) = unsafe { next.as_ref() } {
-        // SAFETY: `next` is a header within the control messages.
-        let data = unsafe { libc::CMSG_DATA(next) };
-        match (header.cmsg_level, header.cmsg_type) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                // SAFETY: the kernel puts a whole in_pktinfo into a message of this type.
-                let info = unsafe { data.cast::<libc::in_pktinfo>().read_unaligned() };
-                let to = sockaddr::from_in_addr(info.ipi_addr);
-                return Some((to.into(), info.ipi_ifindex as u32));
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                // SAFETY: the kernel puts a whole in6_pktinfo into a message of this type.
-                let info = unsafe { data.cast::<libc::in6_pktinfo>().read_unaligned() };
-                return Some((Ipv6Addr::from(info.ipi6_addr.s6_addr).into(), info.ipi6_ifindex));
-            }
-            // SAFETY: `next` is a header within the control messages.
-            _ => next = unsafe { libc::CMSG_NXTHDR(message, next) },
-        }
-    }
-    None
-}
-
-/// Makes `value` the one control message of `message`.
-///
-/// # Safety
-///
-/// `message` has [`CONTROL_LEN`] zeroed bytes for control messages, aligned as a header is.
-unsafe fn put<T>(message: &mut libc::msghdr, level: i32, kind: i32, value: T) {
-    const { assert!(size_of::<T>() + 2 * size_of::<libc::cmsghdr>() <= CONTROL_LEN) };
-    let len = size_of::<T>() as u32;
-    // SAFETY: there is room for a header, by this function's contract.
-    let header = unsafe { libc::CMSG_FIRSTHDR(message) };
-    // SAFETY: `header` is not null because there is room; what follows it holds a `T`, as asserted.
-    unsafe {
-        (*header).cmsg_level = level;
-        (*header).cmsg_type = kind;
-        (*header).cmsg_len = libc::CMSG_LEN(len) as _;
-        libc::CMSG_DATA(header).cast::<T>().write_unaligned(value);
-        message.msg_controllen = libc::CMSG_SPACE(len) as _;
     }
 }
 
