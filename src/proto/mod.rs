@@ -8,6 +8,7 @@ pub mod hex;
 pub mod http;
 pub mod input;
 pub mod mdns;
+pub mod packet;
 pub mod query;
 pub mod units;
 pub mod xml;

@@ -13,3 +13,7 @@ impl fmt::Display for FrameIndex {
         self.0.fmt(f)
     }
 }
+
+/// A time of a media clock of 90 kHz, as RTP has it for video. It wraps every 13 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticks90k(pub u32);
