@@ -60,6 +60,11 @@ impl Apps {
         self.apps.iter().find(|app| app.id == id && !app.is_hidden)
     }
 
+    /// What people call the one with that id.
+    pub fn title(&self, id: u32) -> Option<&str> {
+        self.apps.iter().find(|app| app.id == id).map(|app| app.title.as_str())
+    }
+
     /// What clients see.
     pub fn entries(&self) -> Vec<AppEntry> {
         let visible = self.apps.iter().filter(|app| !app.is_hidden);

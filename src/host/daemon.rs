@@ -17,6 +17,8 @@ use ring::rand::SystemRandom;
 
 use crate::apps::Apps;
 use crate::conf::{self, Conf};
+use crate::encode::abilities::Abilities;
+use crate::encode::prober::Prober;
 use crate::identity::Identity;
 use crate::ledger::{Change, Ledger, Outcome};
 use crate::listen::gamestream;
@@ -24,6 +26,7 @@ use crate::listen::mgmt;
 use crate::listen::table::Key;
 use crate::pairing::{AttemptLimit, Ended, Pairings};
 use crate::quota::Quota;
+use crate::session::{End, Sessions};
 use crate::trust::{Client, Trust};
 
 /// How long anything but a PIN may be waited for.
@@ -36,6 +39,8 @@ pub struct Daemon {
     pub(crate) ledger: Ledger<Waiter>,
     pub(crate) pairings: Pairings<Key>,
     pub(crate) apps: Apps,
+    pub(crate) sessions: Sessions,
+    pub(crate) prober: Prober,
     pub(crate) counters: Counters,
     pub(crate) random: SystemRandom,
     /// Lines about devices that nobody knows yet.
@@ -128,9 +133,17 @@ impl Counters {
 
 impl Daemon {
     /// A daemon that begins with what its files hold.
-    pub fn new(conf: Conf, identity: Identity, trust: Trust, now: Instant) -> Daemon {
+    pub fn new(
+        conf: Conf,
+        identity: Identity,
+        trust: Trust,
+        abilities: Option<Abilities>,
+        now: Instant,
+    ) -> Daemon {
         Daemon {
             apps: Apps::new(&conf.apps),
+            sessions: Sessions::default(),
+            prober: Prober::new(abilities),
             conf,
             identity,
             ledger: Ledger::new(trust),
@@ -177,8 +190,9 @@ impl Daemon {
         self.conf.admits(ip.to_canonical(), is_on_link)
     }
 
-    /// The end has come: devices that wait for their PIN are told so.
+    /// The end has come: clients that stream and devices that wait for their PIN are told so.
     pub fn stop(&mut self, now: Instant) {
+        self.sessions.end_all(|_| true, &End::Stopped, now);
         while let Some(ended) = self.pairings.poll_waiting(now) {
             self.on_pairing_ended(ended, now);
         }
@@ -368,7 +382,7 @@ impl Daemon {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::sync::mpsc::sync_channel;
 
     use super::*;
@@ -376,7 +390,7 @@ mod tests {
     use crate::state::Directory;
     use crate::state::tests::Folder;
 
-    fn conf() -> Conf {
+    pub fn conf() -> Conf {
         let overrides = ["StateDirectory=/s".to_owned(), "RuntimeDirectory=/r".to_owned()];
         let environment = Environment::default();
         conf::load(&Sources { file: None, overrides: &overrides, environment: &environment })
@@ -394,7 +408,7 @@ mod tests {
             directory.write(name, text.as_bytes()).unwrap();
         }
         let (identity, _) = Identity::open(&directory).unwrap();
-        Daemon::new(conf(), identity, Trust::default(), Instant::now())
+        Daemon::new(conf(), identity, Trust::default(), None, Instant::now())
     }
 
     #[test]

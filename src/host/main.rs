@@ -11,23 +11,23 @@ mod conf;
 #[allow(dead_code, reason = "encoders come with the next changes")]
 mod convert;
 mod daemon;
-#[allow(dead_code, reason = "sessions come with the next changes")]
 mod encode;
 mod errand;
-#[allow(dead_code, reason = "what clients may do in streams comes with the next changes")]
 mod grants;
 mod identity;
+mod inject;
 mod ledger;
 mod listen;
 mod log;
 mod notify;
 mod pairing;
 mod peer;
-#[allow(dead_code, reason = "encoders come with the next changes")]
 mod picture;
+mod pipeline;
 mod privileges;
 mod quota;
 mod reactor;
+mod session;
 mod state;
 mod trust;
 
@@ -47,9 +47,11 @@ use arguments::Arguments;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
 use encode::abilities::Backend;
+use encode::{Plugins, library, probe, prober};
 use grants::Grants;
 use identity::Identity;
 use listen::mdns::Mdns;
+use listen::media::Ports;
 use listen::mgmt::token;
 use notify::Notify;
 use punktfunk_core::net::process::{self, Signals};
@@ -60,6 +62,8 @@ use trust::Trust;
 
 /// Where the administrator's configuration lies.
 const SYSTEM_CONF: &str = "/etc/punktfunk.conf";
+/// The file of this program.
+const SELF: &str = "/proc/self/exe";
 
 /// Why the daemon ends. The numbers are those of punktfunkd(8).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,6 +94,8 @@ struct Surroundings {
     notify_socket: Option<OsString>,
     watchdog_us: Option<OsString>,
     watchdog_pid: Option<OsString>,
+    /// All of it, for children that need some of it.
+    variables: Vec<(OsString, OsString)>,
 }
 
 fn main() -> ExitCode {
@@ -236,14 +242,23 @@ fn prepare(
         ::log::info!("{}: listening on {}", door.plane, door.address);
     }
     let now = clock::now();
+    let ports = open_ports(&conf, now)?;
+    for (name, address) in ports.iter().flat_map(Ports::addresses) {
+        ::log::info!("{name}: listening on {address}, UDP");
+    }
     let host_label = format!("punktfunk-{}", identity.label());
     let open_mdns =
         move |conf: &Conf, bound: &[IpAddr], now: Instant| open_mdns(conf, &host_label, bound, now);
+    // Without /proc there are no names of programs either, and no plug-in beside this one.
+    let program = fs::read_link(SELF).unwrap_or_default();
     let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::announced_ip).collect();
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
-        daemon: Daemon::new(conf, identity, trust, now),
+        daemon: Daemon::new(conf, identity, trust, prober::load(&directory), now),
         doors,
+        ports,
+        plugins: Arc::new(Plugins::new(library::candidates(&program))),
+        prober: probe::Program::new(SELF, surroundings.variables.iter().cloned()),
         descriptor_count,
         directory: Arc::new(directory),
         tls,
@@ -257,6 +272,16 @@ fn prepare(
         _lock: lock,
     };
     Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+/// The UDP ports of sessions, unless GameStream is off.
+fn open_ports(conf: &Conf, now: Instant) -> Result<Option<Ports>, Failure> {
+    if conf.gamestream == conf::GameStream::Off {
+        return Ok(None);
+    }
+    let (port, buffer_len) = (conf.gamestream_port, conf.socket_buffer_len);
+    let ports = Ports::open(&conf.listen, port, buffer_len, conf.idle_timeout, now);
+    ports.map(Some).map_err(|error| Exit::Bind.because(error))
 }
 
 fn open_identity(directory: &Directory) -> Result<Identity, Failure> {
@@ -406,6 +431,7 @@ impl Surroundings {
             notify_socket: var("NOTIFY_SOCKET"),
             watchdog_us: var("WATCHDOG_USEC"),
             watchdog_pid: var("WATCHDOG_PID"),
+            variables: std::env::vars_os().collect(),
         }
     }
 }

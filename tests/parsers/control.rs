@@ -1,7 +1,9 @@
 //! Messages of clients inside ENet, sealed and open, and the input among them.
 
 use punktfunk_core::proto::gamestream::control::input::Packet;
-use punktfunk_core::proto::gamestream::control::seal::{self, OVERHEAD_LEN, Opener, Sealer};
+use punktfunk_core::proto::gamestream::control::seal::{
+    self, OVERHEAD_LEN, Opener, Scheme, Sealer,
+};
 use punktfunk_core::proto::gamestream::control::{ClientMessage, Gamepads};
 use punktfunk_core::proto::gamestream::secret::Secret;
 use punktfunk_core::proto::hex;

@@ -424,15 +424,18 @@ pub static GLOBAL: [Directive<Conf>; 51] = [
     },
     Directive {
         keyword: "Codecs",
-        syntax: "codec ...",
+        syntax: "auto | codec ...",
         values: 1..=3,
-        default: Fixed("hevc av1 h264"),
+        default: Fixed("auto"),
         when: Session,
         set: |conf, words| {
             conf.codecs = stream::codecs(words)?;
             Ok(())
         },
-        show: |conf| value::emit_list(&conf.codecs),
+        show: |conf| match &conf.codecs {
+            None => "auto".into(),
+            Some(codecs) => value::emit_list(codecs),
+        },
     },
     Directive {
         keyword: "BitDepth",

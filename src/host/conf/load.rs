@@ -124,7 +124,7 @@ impl Conf {
             fps_max: None,
             encoder: Encoder::Auto,
             encoder_fallback: EncoderFallback::Refuse,
-            codecs: Vec::new(),
+            codecs: None,
             bit_depth: BitDepth::Auto,
             bitrate_max_kbps: None,
             quality: Quality::Fastest,
@@ -234,8 +234,6 @@ impl<T> Directive<T> {
 mod tests {
     use std::path::Path;
 
-    use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
-
     use super::super::file::memory::Memory;
     use super::*;
 
@@ -279,7 +277,7 @@ mod tests {
         assert_eq!(conf.pairing_attempts, Attempts { count: 5, window: Duration::from_secs(600) });
         let grants = "view keyboard mouse gamepad touch pen audio launch";
         assert_eq!(conf.default_grants.to_string(), grants);
-        assert_eq!(conf.codecs, [Codec::Hevc, Codec::Av1, Codec::H264]);
+        assert_eq!(conf.codecs, None);
         assert_eq!((conf.bitrate_max_kbps, conf.fps_max, conf.slices), (None, None, None));
         assert_eq!(conf.mode_max, Mode { width: 7680, height: 4320, refresh_mhz: 480_000 });
         assert_eq!((conf.parity_percent, conf.socket_buffer_len), (20, 32 << 20));

@@ -36,8 +36,9 @@ use file::Disk;
 use lexer::statement;
 pub use load::load_from;
 use network::Network;
-pub use reload::Reload;
 #[allow(unused_imports, reason = "what makes streams comes with the next changes")]
+pub use network::is_local;
+pub use reload::Reload;
 pub use stream::{
     Affinity, Audio, BitDepth, Capture, Encoder, EncoderFallback, Encryption, Priority, Quality,
     SessionConflict,
@@ -98,8 +99,9 @@ pub struct Conf {
     pub encoder: Encoder,
     /// What follows where that does not work.
     pub encoder_fallback: EncoderFallback,
-    /// Codecs that are offered, the most wanted first, one at least.
-    pub codecs: Vec<Codec>,
+    /// Codecs that are offered, the most wanted first, one at least; `None` leaves it to what the
+    /// encoders can.
+    pub codecs: Option<Vec<Codec>>,
     /// Bits of a sample.
     pub bit_depth: BitDepth,
     /// Of pictures, before parity; none: what the client asks for.

@@ -91,7 +91,7 @@ mod tests {
 
         assert_eq!(
             reload.changed,
-            ["MaxConnections 64, was 32", "Mdns no, was yes", "Codecs h264, was hevc av1 h264",]
+            ["MaxConnections 64, was 32", "Mdns no, was yes", "Codecs h264, was auto",]
         );
         assert_eq!(
             reload.needs_restart,

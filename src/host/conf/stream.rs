@@ -193,8 +193,11 @@ pub const AUTO_OFF: [(&str, bool); 2] = [("auto", true), ("off", false)];
 const CODECS: [(&str, Codec); 3] =
     [("h264", Codec::H264), ("hevc", Codec::Hevc), ("av1", Codec::Av1)];
 
-/// Codecs, the most wanted first.
-pub fn codecs(words: &[Word]) -> Result<Vec<Codec>, Complaint> {
+/// Codecs, the most wanted first; `auto` alone is `None`.
+pub fn codecs(words: &[Word]) -> Result<Option<Vec<Codec>>, Complaint> {
+    if words.len() == 1 && words[0].text == "auto" {
+        return Ok(None);
+    }
     let mut codecs = Vec::new();
     for word in words {
         let codec = choice(word, &CODECS).map_err(|_| Complaint {
@@ -206,7 +209,7 @@ pub fn codecs(words: &[Word]) -> Result<Vec<Codec>, Complaint> {
         }
         codecs.push(codec);
     }
-    Ok(codecs)
+    Ok(Some(codecs))
 }
 
 fn shown(text: &str) -> String {

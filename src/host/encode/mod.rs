@@ -10,7 +10,12 @@ pub mod abilities;
 pub mod choice;
 pub mod encoder;
 pub mod library;
+mod plugins;
 pub mod probe;
 pub mod prober;
 #[cfg(test)]
 pub mod stub;
+
+pub use abilities::Backend;
+pub use encoder::{Encoder, Error, Invalidation, Quality, Settings};
+pub use plugins::Plugins;

@@ -9,6 +9,7 @@ use punktfunk_core::net::clock;
 use punktfunk_core::proto::cert::Certificate;
 use punktfunk_core::proto::gamestream::http::{self as document, Error, Request, ServerInfo};
 use punktfunk_core::proto::gamestream::pairing::{HostKeys, PairRequest};
+use punktfunk_core::proto::gamestream::rtsp::announce::Codec;
 use punktfunk_core::proto::http::{self, Limits};
 
 use super::table::{Key, Plane};
@@ -18,8 +19,8 @@ use crate::daemon::{Daemon, Effect, Waiter};
 /// What either listener takes. A client certificate makes a request line of some 2 kB.
 pub const LIMITS: Limits = Limits { head_len_max: 16 * 1024, body_len_max: 0, accepts_1_0: true };
 
-/// H.264, 8 bits, 4:2:0: what every client decodes and this host will always encode.
-const CODEC_MODE_SUPPORT: u32 = 1;
+/// Pixels of the largest HEVC picture, as the hosts say that clients know.
+const LUMA_PIXELS_HEVC_MAX: u32 = 1_869_449_984;
 
 /// What is there without TLS.
 const HTTP_PATHS: [&str; 3] = ["/pair", "/serverinfo", "/unpair"];
@@ -123,25 +124,14 @@ impl Daemon {
                 }
             }
             Request::AppList => xml(200, &document::app_list(&self.apps.entries())),
-            // Nothing runs, so everything is cancelled.
-            Request::Cancel => xml(200, &document::cancelled()),
-            Request::Launch(launch) if self.apps.visible(launch.app).is_none() => {
-                let message = "This host has no such app";
-                xml(200, &document::refusal(404, message, Some(("gamesession", "0"))))
-            }
-            Request::Launch(_) => {
-                let message = "This host can be paired with but does not stream";
-                xml(200, &document::refusal(503, message, Some(("gamesession", "0"))))
-            }
+            Request::Cancel => self.answer_cancel(asker, now),
+            Request::Launch(launch) => self.answer_launch(asker, launch, now),
             Request::Pair(PairRequest::PairChallenge) => xml(200, &document::paired(true, None)),
             Request::Pair(_) => {
                 let message = "Pairing begins over HTTP";
                 xml(200, &document::refusal(400, message, Some(("paired", "0"))))
             }
-            Request::Resume(_) => {
-                let message = "No running app to resume";
-                xml(200, &document::refusal(503, message, Some(("resume", "0"))))
-            }
+            Request::Resume(resume) => self.answer_resume(asker, resume, now),
             Request::ServerInfo => xml(200, &self.server_info(asker, true)),
             // Certificates are taken off by the administrator alone.
             Request::Unpair { .. } => xml(200, &document::refusal(200, "", None)),
@@ -245,6 +235,8 @@ impl Daemon {
 
     fn server_info(&self, asker: &Asker, is_paired: bool) -> String {
         let port = self.conf.gamestream_port;
+        let choice = self.choice();
+        let has_hevc = choice.service(Codec::Hevc).is_some();
         document::server_info(&ServerInfo {
             host_name: self.conf.host_name.clone(),
             host_id: self.identity.host_id.clone(),
@@ -252,10 +244,10 @@ impl Daemon {
             https_port: port - 5,
             mac: asker.mac.filter(|_| is_paired),
             local_ip: asker.local,
-            codec_mode_support: CODEC_MODE_SUPPORT,
-            luma_pixels_hevc_max: 0,
+            codec_mode_support: choice.codec_mode_support(),
+            luma_pixels_hevc_max: if has_hevc { LUMA_PIXELS_HEVC_MAX } else { 0 },
             pair_status: is_paired,
-            current_game: 0,
+            current_game: self.app_seen_by(asker.certificate.as_ref().filter(|_| is_paired)),
         })
     }
 }

@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod gamestream;
+mod launch;
 pub mod mdns;
+pub mod media;
 pub mod mgmt;
+mod rtsp;
 pub mod table;
 
 use std::fs;
@@ -105,7 +108,10 @@ pub fn open(conf: &Conf, group: Option<u32>) -> Result<Vec<Door>, BindError> {
     if conf.gamestream != GameStream::Off {
         let http = conf.gamestream_port;
         for ip in &conf.listen {
-            for (plane, port) in [(Plane::Http, http), (Plane::Https, http - 5)] {
+            let rtsp = http + media::RTSP_OFFSET;
+            for (plane, port) in
+                [(Plane::Http, http), (Plane::Https, http - 5), (Plane::Rtsp, rtsp)]
+            {
                 doors.push(open_tcp(SocketAddr::new(*ip, port), plane)?);
             }
         }
@@ -118,15 +124,9 @@ pub fn open(conf: &Conf, group: Option<u32>) -> Result<Vec<Door>, BindError> {
 }
 
 fn open_tcp(address: SocketAddr, plane: Plane) -> Result<Door, BindError> {
-    // A machine without IPv6 is served over IPv4, which is all it has.
-    let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-    let has_no_ipv6 = |error: &io::Error| {
-        address.ip() == Ipv6Addr::UNSPECIFIED
-            && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
-    };
-    let (bound, listener) = match tcp::listen(address) {
-        Err(error) if has_no_ipv6(&error) => (fallback, tcp::listen(fallback)),
-        result => (address, result),
+    let (bound, listener) = match bind_or_fall_back(address, tcp::listen) {
+        Ok((listener, bound)) => (bound, Ok(listener)),
+        Err((bound, error)) => (bound, Err(error)),
     };
     let listener = listener.map_err(|source| {
         let in_use = source.kind() == io::ErrorKind::AddrInUse;
@@ -135,6 +135,26 @@ fn open_tcp(address: SocketAddr, plane: Plane) -> Result<Door, BindError> {
     })?;
     let socket = DoorSocket::Tcp(TcpListener::from_std(listener));
     Ok(Door::new(socket, plane, bound.to_string()))
+}
+
+/// Binds an address and says what was bound. A machine without IPv6 is served over IPv4, which is
+/// all it has.
+fn bind_or_fall_back<T>(
+    address: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<(T, SocketAddr), (SocketAddr, io::Error)> {
+    let fallback = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+    let has_no_ipv6 = |error: &io::Error| {
+        address.ip() == Ipv6Addr::UNSPECIFIED
+            && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    };
+    match bind(address) {
+        Err(error) if has_no_ipv6(&error) => {
+            bind(fallback).map(|bound| (bound, fallback)).map_err(|error| (fallback, error))
+        }
+        Err(error) => Err((address, error)),
+        Ok(bound) => Ok((bound, address)),
+    }
 }
 
 fn open_control(control: &ControlSocket, group: Option<u32>) -> Result<Door, BindError> {

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 use mio::{Registry, Token};
 use punktfunk_core::net::stream::Stream;
 use punktfunk_core::proto::cert::{Certificate, Fingerprint};
+use punktfunk_core::proto::gamestream::rtsp::connection as rtsp;
 use punktfunk_core::proto::http::Scanner;
 
 use crate::peer;
 
 /// The first token that names a connection; those below are the reactor's.
-pub const FIRST_TOKEN: usize = 64;
+pub const FIRST_TOKEN: usize = 1024;
 
 /// Where a connection was accepted, which says what it may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub enum Plane {
     Http,
     /// GameStream under TLS.
     Https,
+    /// GameStream's sessions being agreed on.
+    Rtsp,
 }
 
 impl fmt::Display for Plane {
@@ -45,6 +48,7 @@ impl fmt::Display for Plane {
             Plane::Control => "control",
             Plane::Http => "http",
             Plane::Https => "https",
+            Plane::Rtsp => "rtsp",
         })
     }
 }
@@ -66,7 +70,7 @@ impl Plane {
         match self {
             Plane::Api => Pool::Api,
             Plane::Backend | Plane::Control => Pool::Local,
-            Plane::Http | Plane::Https => Pool::Network,
+            Plane::Http | Plane::Https | Plane::Rtsp => Pool::Network,
         }
     }
 }
@@ -106,6 +110,8 @@ pub struct Connection {
     pub deadline: Instant,
     /// Finds the end of the request.
     pub scanner: Scanner,
+    /// The same for [`Plane::Rtsp`].
+    pub rtsp: rtsp::Connection,
     /// For [`Plane::Backend`], whom the answer is for; for a relayed request, who answers.
     pub partner: Option<Key>,
     /// The client that TLS has proved, paired or not.
@@ -156,6 +162,7 @@ impl Connection {
             phase: Phase::Receiving,
             deadline,
             scanner: Scanner::default(),
+            rtsp: rtsp::Connection::new(now),
             partner: None,
             client: None,
             accepted: now,
@@ -220,7 +227,7 @@ impl Connection {
 
     fn queue(&self) -> Queue {
         match self.plane {
-            Plane::Http => Queue::Plain,
+            Plane::Http | Plane::Rtsp => Queue::Plain,
             Plane::Https if self.stream.is_handshaking() => Queue::Handshake,
             Plane::Https => Queue::Tls,
             Plane::Api | Plane::Backend | Plane::Control => Queue::Local,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use punktfunk_core::net::netlink::{self, Network};
 use punktfunk_core::net::stream::Stream;
 use punktfunk_core::net::{Interface, clock};
+use punktfunk_core::proto::gamestream::rtsp::sealed::FRAME_LEN_MAX;
 use punktfunk_core::proto::http::{self, Limits};
 use rustls::ServerConnection;
 
@@ -61,6 +62,9 @@ impl Reactor {
                 knock.plane,
             );
             return;
+        }
+        if knock.plane == Plane::Rtsp && !self.parts.daemon.sessions.has_handshakes() {
+            return; // nobody has been told to come
         }
         let count_max = match pool {
             Pool::Api => API_COUNT_MAX,
@@ -163,8 +167,10 @@ impl Reactor {
             return;
         };
         let plane = connection.plane;
-        if plane == Plane::Backend {
-            return self.receive_backend(key, now);
+        match plane {
+            Plane::Backend => return self.receive_backend(key, now),
+            Plane::Rtsp => return self.receive_rtsp(key, now),
+            _ => {}
         }
         let limits = limits(plane);
         let bytes = connection.stream.take_inbox();
@@ -189,6 +195,35 @@ impl Reactor {
                 };
                 self.answer(key, &answer, now);
             }
+        }
+    }
+
+    /// Looks whether a message of RTSP is whole by now. The answer is the last thing that its
+    /// connection carries; there is none for what is nobody's.
+    fn receive_rtsp(&mut self, key: Key, now: Instant) {
+        let Some(connection) = self.table.get_mut(key) else {
+            return;
+        };
+        let bytes = connection.stream.take_inbox();
+        let peer = connection.peer_ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let has_ended = connection.stream.peer_closed();
+        let daemon = &mut self.parts.daemon;
+        let answer = match connection.rtsp.handle_input(&bytes) {
+            Ok(None) if !has_ended => return,
+            Ok(None) => None, // a client that looks for a way to the host says nothing
+            Ok(Some(message)) => daemon.handle_rtsp(peer, &message, now),
+            Err(error) => {
+                daemon.counters.bad_requests += 1;
+                ::log::debug!("rtsp: from {peer}: {error}");
+                None
+            }
+        };
+        match answer {
+            Some(bytes) => {
+                connection.stream.stop_collecting();
+                self.answer(key, &bytes, now);
+            }
+            None => self.remove(key, now),
         }
     }
 
@@ -285,5 +320,6 @@ fn limits(plane: Plane) -> Limits {
         Plane::Http => gamestream::LIMITS,
         Plane::Https => Limits { accepts_1_0: false, ..gamestream::LIMITS },
         Plane::Api | Plane::Backend | Plane::Control => front::LIMITS,
+        Plane::Rtsp => Limits { head_len_max: FRAME_LEN_MAX, body_len_max: 0, accepts_1_0: false },
     }
 }

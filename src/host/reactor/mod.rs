@@ -5,6 +5,7 @@
 
 mod connection;
 mod relay;
+mod streams;
 
 use std::fs;
 use std::io;
@@ -25,19 +26,24 @@ use rustls::ServerConfig;
 
 use crate::conf::{self, Conf};
 use crate::daemon::{Daemon, Effect};
+use crate::encode::abilities::Abilities;
+use crate::encode::{Plugins, probe, prober};
 use crate::errand::Errands;
 use crate::listen::mdns::Mdns;
+use crate::listen::media::Ports;
 use crate::listen::mgmt::{Engine, Facts, Post, front};
 use crate::listen::table::{Connection, FIRST_TOKEN, Key, Pool, QUEUES, Table};
 use crate::listen::{Door, gamestream};
 use crate::notify::Notify;
 use crate::quota::Quota;
 use crate::{apps, state, trust};
+use streams::Streams;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const MDNS: [Token; 3] = [Token(2), Token(3), Token(4)];
-const FIRST_DOOR: usize = 8; // up to FIRST_TOKEN
+const FIRST_DOOR: usize = 8; // up to FIRST_PORT
+const FIRST_PORT: usize = 512; // up to FIRST_TOKEN
 
 /// The engine goes when nobody has asked it for so long.
 const ENGINE_IDLE_TIME: Duration = Duration::from_secs(60);
@@ -55,6 +61,9 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
     Image(Key, io::Result<Vec<u8>>),
+    Probed(Result<Abilities, String>),
+    /// Something was remembered that can be found out again.
+    Stored(Result<(), String>),
     Written(Result<(), String>),
 }
 
@@ -62,6 +71,12 @@ pub enum Done {
 pub struct Parts {
     pub daemon: Daemon,
     pub doors: Vec<Door>,
+    /// The ports of sessions, unless GameStream is off.
+    pub ports: Option<Ports>,
+    /// The encoders, once they are needed.
+    pub plugins: Arc<Plugins>,
+    /// How children are started that find out what can be encoded.
+    pub prober: probe::Program,
     /// As many as this process may have.
     pub descriptor_count: usize,
     pub directory: Arc<state::Directory>,
@@ -106,6 +121,7 @@ pub struct Reactor {
     waker: Arc<Waker>,
     parts: Parts,
     table: Table,
+    streams: Streams,
     errands: Errands<Done>,
     announced: Announced,
     posts: Receiver<Post>,
@@ -136,6 +152,9 @@ impl Reactor {
         for (index, door) in parts.doors.iter_mut().enumerate() {
             door.register(registry, Token(FIRST_DOOR + index))?;
         }
+        if let Some(ports) = &parts.ports {
+            ports.register(registry, Token(FIRST_PORT))?;
+        }
         if let Some(mdns) = &mut parts.mdns {
             mdns.register(registry, MDNS)?;
         }
@@ -144,6 +163,7 @@ impl Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
+            streams: Streams::default(),
             announced: Announced::of(&parts.daemon.conf),
             posts,
             post_sender,
@@ -166,6 +186,7 @@ impl Reactor {
         self.warn_of_descriptors();
         self.parts.notify.ready(&self.status());
         self.next_alive = self.parts.notify.alive_interval().map(|time| clock::now() + time);
+        self.probe_encoders();
         while !self.is_over(clock::now()) {
             let timeout = self.timeout(clock::now());
             match self.poll.poll(&mut events, timeout) {
@@ -179,6 +200,7 @@ impl Reactor {
             self.turn(now);
             self.expire(now);
             self.carry_out(now);
+            self.act(now);
         }
         self.say_goodbye();
         Ok(())
@@ -197,7 +219,12 @@ impl Reactor {
                     mdns.note_ready(token);
                 }
             }
-            Token(index) if index < FIRST_TOKEN => {
+            Token(index) if (FIRST_PORT..FIRST_TOKEN).contains(&index) => {
+                if let Some(ports) = &mut self.parts.ports {
+                    ports.note_ready(index - FIRST_PORT);
+                }
+            }
+            Token(index) if index < FIRST_PORT => {
                 let door = index.checked_sub(FIRST_DOOR);
                 if let Some(door) = door.and_then(|index| self.parts.doors.get_mut(index)) {
                     door.handle_ready();
@@ -227,6 +254,7 @@ impl Reactor {
         if let Some(mdns) = &mut self.parts.mdns {
             mdns.turn(now);
         }
+        self.turn_streams(now);
     }
 
     /// Does what was decided. What that leads to is decided and done as well.
@@ -278,6 +306,7 @@ impl Reactor {
 
     fn expire(&mut self, now: Instant) {
         self.parts.daemon.handle_timeout(now);
+        self.expire_streams(now);
         for key in self.table.expired(now) {
             self.on_expired(key, now);
         }
@@ -296,6 +325,7 @@ impl Reactor {
     fn timeout(&self, now: Instant) -> Option<Duration> {
         let has_work = self.table.has_work()
             || self.parts.doors.iter().any(|door| door.has_work(now))
+            || self.parts.ports.as_ref().is_some_and(Ports::has_work)
             || self.parts.mdns.as_ref().is_some_and(Mdns::has_work);
         if has_work {
             return Some(Duration::ZERO);
@@ -306,6 +336,8 @@ impl Reactor {
         doors
             .chain(self.table.poll_timeout())
             .chain(self.parts.daemon.poll_timeout())
+            .chain(self.parts.daemon.sessions.poll_timeout())
+            .chain(self.parts.ports.as_ref().and_then(Ports::poll_timeout))
             .chain(mdns)
             .chain(engine)
             .chain(self.next_alive)
@@ -349,7 +381,12 @@ impl Reactor {
     fn is_over(&self, now: Instant) -> bool {
         self.stop_at.is_some_and(|stop_at| {
             let is_answered = self.table.keys(Connection::owes).is_empty();
-            let is_idle = is_answered && self.parts.daemon.is_idle() && self.errands.is_idle();
+            let has_left = self.parts.ports.as_ref().is_none_or(Ports::is_idle);
+            let is_idle = is_answered
+                && has_left
+                && self.streams.is_idle()
+                && self.parts.daemon.is_idle()
+                && self.errands.is_idle();
             is_idle || stop_at <= now
         })
     }
@@ -374,10 +411,52 @@ impl Reactor {
                 ::log::log!(level, "box art: {error}");
                 self.answer(key, &gamestream::not_found(), now);
             }
+            Done::Probed(probed) => self.on_probed(probed),
+            Done::Stored(Ok(())) => {}
+            Done::Stored(Err(why)) => ::log::warn!("encoders: not remembered: {why}"),
             Done::Written(written) => {
                 self.parts.daemon.handle_written(written, now);
                 self.parts.notify.status(&self.status());
             }
+        }
+    }
+
+    /// Has it found out what can be encoded, after everything is ready.
+    fn probe_encoders(&mut self) {
+        if !self.parts.daemon.prober.poll_probe() {
+            return;
+        }
+        let plugins = Arc::clone(&self.parts.plugins);
+        let program = self.parts.prober.clone();
+        let cached = self.parts.daemon.prober.abilities().cloned();
+        let job = move || {
+            let plugin = plugins.find().map_err(|error| error.to_string());
+            Done::Probed(plugin.and_then(|it| probe::run(&program, &it, cached.as_ref())))
+        };
+        if let Err(error) = self.errands.give(job) {
+            self.on_probed(Err(error.to_string()));
+        }
+    }
+
+    fn on_probed(&mut self, probed: Result<Abilities, String>) {
+        let daemon = &mut self.parts.daemon;
+        if let Some(abilities) = daemon.prober.handle_probed(probed).cloned() {
+            let directory = Arc::clone(&self.parts.directory);
+            let job = move || {
+                let stored = prober::store(&directory, &abilities);
+                Done::Stored(stored.map_err(|error| error.to_string()))
+            };
+            if let Err(error) = self.errands.give(job) {
+                ::log::warn!("encoders: not remembered: {error}");
+            }
+        }
+        let choice = daemon.choice();
+        // Software where the machine has nothing else is as it should be.
+        let is_named = daemon.encoder_directives().encoder.is_some();
+        for served in choice.codecs() {
+            let is_poorer = is_named && served.by.is_none_or(|service| service.is_fallback);
+            let level = if is_poorer { ::log::Level::Warn } else { ::log::Level::Info };
+            ::log::log!(level, "encoders: {served}");
         }
     }
 

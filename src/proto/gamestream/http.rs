@@ -10,7 +10,8 @@ mod document;
 use std::fmt;
 
 pub use document::{
-    AppEntry, ServerInfo, app_ids, app_list, cancelled, paired, refusal, server_info, unauthorised,
+    AppEntry, ServerInfo, SessionUrl, app_ids, app_list, cancelled, launched, paired, refusal,
+    resumed, server_info, unauthorised,
 };
 
 use super::pairing::PairRequest;

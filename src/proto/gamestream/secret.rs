@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 /// `N` secret bytes. They are not shown, are compared in constant time, stay at one place in
 /// memory and are overwritten when they are dropped.
+#[derive(Clone)]
 pub struct Secret<const N: usize>(Box<[u8; N]>);
 
 impl<const N: usize> Secret<N> {

@@ -181,6 +181,11 @@ impl Sealer {
         Sealer::towards(scheme, Direction::HostToClient, rikey)
     }
 
+    /// The client's end.
+    pub fn of_client(scheme: Scheme, rikey: &Secret<16>) -> Sealer {
+        Sealer::towards(scheme, Direction::ClientToHost, rikey)
+    }
+
     fn towards(scheme: Scheme, direction: Direction, rikey: &Secret<16>) -> Sealer {
         Sealer { cipher: Cipher::new(scheme, direction, rikey), sequence: Some(0) }
     }
@@ -215,6 +220,11 @@ impl Opener {
     /// The host's end of a stream under this key.
     pub fn new(scheme: Scheme, rikey: &Secret<16>) -> Opener {
         Opener::towards(scheme, Direction::ClientToHost, rikey)
+    }
+
+    /// The client's end.
+    pub fn of_client(scheme: Scheme, rikey: &Secret<16>) -> Opener {
+        Opener::towards(scheme, Direction::HostToClient, rikey)
     }
 
     fn towards(scheme: Scheme, direction: Direction, rikey: &Secret<16>) -> Opener {
@@ -301,7 +311,7 @@ mod tests {
 
     /// Packets of a client, numbered from 0.
     fn packets(count: usize) -> Vec<Vec<u8>> {
-        let mut client = Sealer::towards(Scheme::V2, Direction::ClientToHost, &rikey());
+        let mut client = Sealer::of_client(Scheme::V2, &rikey());
         (0..count).map(|_| client.seal(b"\x02\x03\x02\0\0\0").unwrap()).collect()
     }
 
@@ -352,7 +362,7 @@ mod tests {
     #[test]
     fn in_the_first_way_both_ends_seal_alike() {
         let mut host = Sealer::new(Scheme::V1, &rikey());
-        let mut client = Sealer::towards(Scheme::V1, Direction::ClientToHost, &rikey());
+        let mut client = Sealer::of_client(Scheme::V1, &rikey());
 
         let packet = host.seal(b"\x02\x03\x02\0\0\0").unwrap();
 
@@ -361,7 +371,7 @@ mod tests {
 
     #[test]
     fn what_one_end_seals_the_other_opens() {
-        let mut client = Opener::towards(Scheme::V2, Direction::HostToClient, &rikey());
+        let mut client = Opener::of_client(Scheme::V2, &rikey());
         let mut host = Sealer::new(Scheme::V2, &rikey());
         for len in [4, 5, 16, 17, 1000, MESSAGE_LEN_MAX] {
             let message = vec![0x5a; len];

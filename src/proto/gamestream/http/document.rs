@@ -6,7 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::APP_ID_MAX;
 use crate::proto::xml::Document;
@@ -91,10 +92,46 @@ pub fn app_list(apps: &[AppEntry]) -> String {
     root.finish()
 }
 
+/// Where RTSP is spoken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SessionUrl {
+    /// The address that was asked.
+    pub local_ip: IpAddr,
+    /// The port of RTSP.
+    pub port: u16,
+    /// Whether it is to be sealed.
+    pub is_sealed: bool,
+}
+
+impl fmt::Display for SessionUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_sealed { "rtspenc" } else { "rtsp" };
+        // An IPv6 address needs its brackets: a port follows.
+        let address = SocketAddr::new(self.local_ip.to_canonical(), self.port);
+        write!(f, "{scheme}://{address}")
+    }
+}
+
 /// The answer to `/cancel`.
 pub fn cancelled() -> String {
     let mut root = success();
     root.text("cancel", "1");
+    root.finish()
+}
+
+/// The answer to `/launch`: where the session is agreed on.
+pub fn launched(session: &SessionUrl) -> String {
+    let mut root = success();
+    root.text("sessionUrl0", &session.to_string());
+    root.text("gamesession", "1");
+    root.finish()
+}
+
+/// The answer to `/resume`.
+pub fn resumed(session: &SessionUrl) -> String {
+    let mut root = success();
+    root.text("sessionUrl0", &session.to_string());
+    root.text("resume", "1");
     root.finish()
 }
 
@@ -208,6 +245,10 @@ mod tests {
 
     #[test]
     fn every_other_answer_is_one_root_with_its_status_first() {
+        let url = |ip: &str, is_sealed| {
+            let local_ip = ip.parse().unwrap();
+            SessionUrl { local_ip, port: 48010, is_sealed }
+        };
         let app = |id, title: &str, hdr| AppEntry { id, title: title.into(), hdr };
         let table = [
             (
@@ -217,6 +258,16 @@ mod tests {
                  </IsHdrSupported><AppTitle></AppTitle><ID>2</ID></App></root>",
             ),
             (cancelled(), "<root status_code=\"200\"><cancel>1</cancel></root>"),
+            (
+                launched(&url("::ffff:192.168.1.20", true)),
+                "<root status_code=\"200\"><sessionUrl0>rtspenc://192.168.1.20:48010\
+                 </sessionUrl0><gamesession>1</gamesession></root>",
+            ),
+            (
+                resumed(&url("fe80::1", false)),
+                "<root status_code=\"200\"><sessionUrl0>rtsp://[fe80::1]:48010</sessionUrl0>\
+                 <resume>1</resume></root>",
+            ),
             (paired(false, None), "<root status_code=\"200\"><paired>0</paired></root>"),
             (
                 paired(true, Some(("plaincert", "2d2d"))),

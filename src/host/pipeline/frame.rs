@@ -1,0 +1,389 @@
+//! The frame thread: from the display to access units.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use punktfunk_core::net::bell::Bell;
+use punktfunk_core::net::clock;
+use punktfunk_core::proto::packet::video::FrameKind;
+use punktfunk_core::proto::units::FrameIndex;
+use rtrb::{Consumer, Producer};
+
+use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Stage, Stats, Watch};
+use crate::capture::test::TestSource;
+use crate::convert::Converter;
+use crate::encode::{self, Encoder, Invalidation, Plugins};
+use crate::picture::Planes;
+
+/// An encoder that was lost is opened anew this often in a session.
+const REOPEN_COUNT_MAX: u32 = 3;
+
+/// The rings of this thread.
+pub struct Ends {
+    /// Filled access units, to the packet thread.
+    pub units: Producer<AccessUnit>,
+    /// Empty ones, back from it.
+    pub empty: Consumer<AccessUnit>,
+    /// From the reactor.
+    pub orders: Consumer<Order>,
+}
+
+/// See the module.
+pub struct Thread {
+    plan: Plan,
+    plugins: Arc<Plugins>,
+    ends: Ends,
+    bell: Arc<Bell>,
+    packet_bell: Arc<Bell>,
+    stats: Arc<Stats>,
+    reports: Reports,
+    is_stopped: Arc<AtomicBool>,
+    references: References,
+    is_begun: bool,
+}
+
+/// What there is once the encoder is open.
+struct Stages {
+    source: TestSource,
+    converter: Converter,
+    planes: Planes,
+    encoder: Encoder,
+}
+
+/// What the decoder may be without, and what is done about it.
+#[derive(Debug)]
+struct References {
+    /// The last frame that was encoded; 0 before the first.
+    newest: u32,
+    wants_idr: bool,
+    last_idr: Option<Instant>,
+    interval_min: Duration,
+    /// Frames up to this one are healed already.
+    healed: u32,
+}
+
+impl Thread {
+    pub fn new(
+        plan: Plan,
+        plugins: Arc<Plugins>,
+        ends: Ends,
+        [bell, packet_bell]: [Arc<Bell>; 2],
+        stats: Arc<Stats>,
+        reports: Reports,
+        is_stopped: Arc<AtomicBool>,
+    ) -> Thread {
+        let references = References::new(plan.idr_interval_min);
+        Thread {
+            plan,
+            plugins,
+            ends,
+            bell,
+            packet_bell,
+            stats,
+            reports,
+            is_stopped,
+            references,
+            is_begun: false,
+        }
+    }
+
+    pub fn run(mut self) {
+        let mut stage = match self.open() {
+            Ok(stage) => stage,
+            Err(why) => return self.reports.push(Report::Failed(why)),
+        };
+        self.reports.push(Report::Ready(stage.encoder.name().to_owned()));
+        // Threads that the encoder made are where they like: pinning comes after it.
+        let mut watch = Watch::begin(&self.plan.schedule, 0, clock::now());
+        if self.wait_for_client(&mut stage.encoder) {
+            self.stream(&mut stage, &mut watch);
+        }
+    }
+
+    fn open(&self) -> Result<Stages, String> {
+        let settings = &self.plan.encoder;
+        let encoder = self.open_encoder()?;
+        let (width, height) = (settings.width as usize, settings.height as usize);
+        Ok(Stages {
+            source: TestSource::new(width, height, settings.refresh_mhz),
+            converter: Converter::new(encoder.layout(), settings.colour),
+            planes: Planes::new(encoder.layout(), width, height),
+            encoder,
+        })
+    }
+
+    fn open_encoder(&self) -> Result<Encoder, String> {
+        let plugin = self.plugins.get().map_err(|error| error.to_string())?;
+        Encoder::open(&plugin, &self.plan.encoder).map_err(|error| error.to_string())
+    }
+
+    /// Returns whether there is somebody to send to; otherwise it is over.
+    fn wait_for_client(&mut self, encoder: &mut Encoder) -> bool {
+        while !self.is_begun {
+            if self.is_stopped() {
+                return false;
+            }
+            let (orders, is_stopped) = (&self.ends.orders, &self.is_stopped);
+            let has_work = || !orders.is_empty() || is_stopped.load(Ordering::Acquire);
+            self.bell.sleep(has_work, None);
+            self.take_orders(encoder);
+        }
+        true
+    }
+
+    /// Pictures at their times until told to stop. A picture that it is too late for is left out.
+    fn stream(&mut self, stage: &mut Stages, watch: &mut Watch) {
+        let began = clock::now();
+        let interval_ps = 1_000_000_000_000_000 / u64::from(self.plan.encoder.refresh_mhz);
+        let due = |number: u64| began + Duration::from_nanos(number * interval_ps / 1000);
+        let (mut number, mut reopened_count) = (0_u64, 0);
+        loop {
+            if !self.sleep_until(due(number), &mut stage.encoder) {
+                return;
+            }
+            let now = clock::now();
+            watch.look(now);
+            let passed_ps = now.duration_since(began).as_nanos() as u64 * 1000;
+            let current = passed_ps / interval_ps;
+            self.stats.add(Counter::SkippedLate, current.saturating_sub(number));
+            number = number.max(current);
+            match self.ends.empty.pop() {
+                Err(_) => self.stats.add(Counter::SkippedBehind, 1),
+                Ok(unit) => match self.make(stage, number as u32, unit, now) {
+                    Ok(()) => {}
+                    Err(error) if reopened_count < REOPEN_COUNT_MAX => {
+                        reopened_count += 1;
+                        match self.open_encoder() {
+                            Ok(encoder) => stage.encoder = encoder,
+                            Err(why) => return self.reports.push(Report::Failed(why)),
+                        }
+                        self.stats.add(Counter::EncoderReopened, 1);
+                        self.references.wants_idr = true;
+                        let time = clock::now().duration_since(now);
+                        self.reports.push(Report::Reopened(error.to_string(), time));
+                    }
+                    Err(error) => return self.reports.push(Report::Failed(error.to_string())),
+                },
+            }
+            number += 1;
+        }
+    }
+
+    /// One picture, from the display to the ring.
+    fn make(
+        &mut self,
+        stage: &mut Stages,
+        number: u32,
+        mut unit: AccessUnit,
+        captured: Instant,
+    ) -> Result<(), encode::Error> {
+        let picture = stage.source.draw(number, clock::unix_us());
+        let drawn = clock::now();
+        stage.converter.convert(&picture, &mut stage.planes);
+        let converted = clock::now();
+        if self.references.is_idr_due(captured) {
+            stage.encoder.request_idr();
+        }
+        let index = FrameIndex(self.references.newest + 1);
+        let encoded = encode(&mut stage.encoder, &stage.planes, index, &mut unit);
+        if let Err(error) = encoded {
+            self.packet_bell.ring();
+            self.keep(unit);
+            return Err(error);
+        }
+        let finished = clock::now();
+        (unit.index, unit.captured) = (index, captured);
+        self.references.on_encoded(unit.kind, captured);
+        self.stats.time(Stage::Capture, drawn - captured);
+        self.stats.time(Stage::Convert, converted - drawn);
+        self.stats.time(Stage::Encode, finished - converted);
+        self.stats.add(Counter::Frames, 1);
+        self.stats.add(Counter::EncodedBytes, unit.bytes.len() as u64);
+        self.stats.add(Counter::Idrs, u64::from(unit.kind == FrameKind::Idr));
+        self.stats.add(Counter::Healed, u64::from(unit.kind == FrameKind::Healed));
+        self.keep(unit);
+        self.packet_bell.ring();
+        Ok(())
+    }
+
+    /// Sends an access unit round; an empty one is given back by the packet thread.
+    fn keep(&mut self, unit: AccessUnit) {
+        // There is room for as many as there are.
+        let _ = self.ends.units.push(unit);
+    }
+
+    /// Sleeps until `due`, with an ear for orders. Returns whether to go on.
+    fn sleep_until(&mut self, due: Instant, encoder: &mut Encoder) -> bool {
+        loop {
+            self.take_orders(encoder);
+            if self.is_stopped() {
+                return false;
+            }
+            if clock::now() >= due {
+                return true;
+            }
+            let (orders, is_stopped) = (&self.ends.orders, &self.is_stopped);
+            let has_work = || !orders.is_empty() || is_stopped.load(Ordering::Acquire);
+            self.bell.sleep(has_work, Some(due));
+        }
+    }
+
+    fn take_orders(&mut self, encoder: &mut Encoder) {
+        while let Ok(order) = self.ends.orders.pop() {
+            match order {
+                Order::Bitrate(kbps) => {
+                    if !encoder.set_bitrate(kbps, self.plan.encoder.frame_len_max) {
+                        continue;
+                    }
+                    self.plan.encoder.bitrate_kbps = kbps;
+                }
+                Order::Invalidate(first, last) => {
+                    if let Some((first, last)) = self.references.to_invalidate(first, last)
+                        && encoder.invalidate(first, last) == Invalidation::IdrInstead
+                    {
+                        self.references.wants_idr = true;
+                    }
+                }
+                Order::RequestIdr => self.references.wants_idr = true,
+                Order::SendTo(_) => self.is_begun = true,
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+}
+
+fn encode(
+    encoder: &mut Encoder,
+    planes: &Planes,
+    index: FrameIndex,
+    unit: &mut AccessUnit,
+) -> Result<(), encode::Error> {
+    unit.bytes.clear();
+    encoder.submit(planes, index)?;
+    let Some(encoded) = encoder.poll()? else {
+        return Err(encode::Error::Plugin("a picture without an access unit"));
+    };
+    unit.bytes.extend_from_slice(encoded.bytes);
+    unit.kind = match (encoded.is_idr, encoded.heals) {
+        (true, _) => FrameKind::Idr,
+        (false, true) => FrameKind::Healed,
+        (false, false) => FrameKind::P,
+    };
+    Ok(())
+}
+
+impl References {
+    fn new(interval_min: Duration) -> References {
+        References { newest: 0, wants_idr: true, last_idr: None, interval_min, healed: 0 }
+    }
+
+    /// Whether the next frame is to be an IDR frame. Requests that come too fast after one are
+    /// met by one later frame, all of them.
+    fn is_idr_due(&self, now: Instant) -> bool {
+        let is_early = self.last_idr.is_some_and(|last| now < last + self.interval_min);
+        self.wants_idr && !is_early
+    }
+
+    /// The frames that the next one may not refer to, in place of those that the client names:
+    /// everything up to the newest depends on the first that is lost. `None` where an IDR frame is
+    /// due anyway, or a frame is on its way that heals this loss.
+    fn to_invalidate(
+        &mut self,
+        first: FrameIndex,
+        last: FrameIndex,
+    ) -> Option<(FrameIndex, FrameIndex)> {
+        if first > last || last.0 > self.newest || first.0 == 0 {
+            self.wants_idr = true;
+            return None;
+        }
+        if self.wants_idr || last.0 <= self.healed {
+            return None;
+        }
+        self.healed = self.newest;
+        Some((first, FrameIndex(self.newest)))
+    }
+
+    fn on_encoded(&mut self, kind: FrameKind, now: Instant) {
+        self.newest += 1;
+        if kind == FrameKind::Idr {
+            self.wants_idr = false;
+            self.last_idr = Some(now);
+            self.healed = self.newest - 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL_MIN: Duration = Duration::from_millis(250);
+
+    fn after(kinds: &[FrameKind], now: Instant) -> References {
+        let mut references = References::new(INTERVAL_MIN);
+        for kind in kinds {
+            references.on_encoded(*kind, now);
+        }
+        references
+    }
+
+    #[test]
+    fn the_first_frame_is_an_idr_frame_and_a_storm_of_requests_makes_few() {
+        let now = clock::now();
+        let mut references = References::new(INTERVAL_MIN);
+        let mut idr_count = 0;
+
+        for frame in 0..60 {
+            let now = now + Duration::from_millis(16) * frame;
+            references.wants_idr = true;
+            let is_due = references.is_idr_due(now);
+            references.on_encoded(if is_due { FrameKind::Idr } else { FrameKind::P }, now);
+            assert!(frame > 0 || is_due);
+            idr_count += u32::from(is_due);
+        }
+
+        assert_eq!(idr_count, 4);
+    }
+
+    #[test]
+    fn what_is_lost_is_healed_once_and_from_there_on() {
+        use FrameKind::{Idr, P};
+        let now = clock::now();
+        let frames: Vec<FrameKind> = [Idr].into_iter().chain([P; 9]).collect();
+        let lost = |first, last| (FrameIndex(first), FrameIndex(last));
+        let table = [
+            (lost(8, 9), Some(lost(8, 10)), false),
+            (lost(10, 10), Some(lost(10, 10)), false),
+            // Not sent yet, the wrong way round, or no frame at all: as good as a request.
+            (lost(8, 11), None, true),
+            (lost(9, 8), None, true),
+            (lost(0, 3), None, true),
+        ];
+        for ((first, last), expected, wants_idr) in table {
+            let mut references = after(&frames, now);
+
+            assert_eq!(references.to_invalidate(first, last), expected, "{first} to {last}");
+            assert_eq!(references.wants_idr, wants_idr, "{first} to {last}");
+            // The client says it again until it sees the frame that heals.
+            assert_eq!(references.to_invalidate(first, last), None);
+        }
+    }
+
+    #[test]
+    fn a_later_loss_is_healed_again() {
+        use FrameKind::{Healed, Idr, P};
+        let mut references = after(&[Idr, P, P, P], clock::now());
+        references.to_invalidate(FrameIndex(3), FrameIndex(3)).unwrap();
+        references.on_encoded(Healed, clock::now());
+
+        let again = references.to_invalidate(FrameIndex(5), FrameIndex(5));
+
+        assert_eq!(again, Some((FrameIndex(5), FrameIndex(5))));
+    }
+}

@@ -1,0 +1,148 @@
+//! Sessions in the loop: their ports, their threads, and what was decided about them.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Reactor;
+use crate::pipeline::{Counter, Order, Pipeline, Plan, Sockets, Stats};
+use crate::session::{Act, End, Media};
+
+/// The threads of all sessions.
+#[derive(Default)]
+pub(super) struct Streams {
+    /// By the number of their session.
+    running: Vec<(u32, Pipeline)>,
+    /// Told to end, and not through with it.
+    ending: Vec<(u32, Pipeline)>,
+}
+
+impl Streams {
+    pub(super) fn get(&self, id: u32) -> Option<&Pipeline> {
+        self.running.iter().find(|(other, _)| *other == id).map(|(_, pipeline)| pipeline)
+    }
+
+    /// Whether nobody has a thread any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.ending.is_empty()
+    }
+
+    fn get_mut(&mut self, id: u32) -> Option<&mut Pipeline> {
+        self.running.iter_mut().find(|(other, _)| *other == id).map(|(_, pipeline)| pipeline)
+    }
+}
+
+impl Reactor {
+    /// Takes datagrams and reports, and does what follows from them.
+    pub(super) fn turn_streams(&mut self, now: Instant) {
+        if let Some(ports) = &mut self.parts.ports {
+            ports.turn(&mut self.parts.daemon.sessions, now);
+        }
+        self.take_reports(now);
+        self.streams.ending.retain(|(_, pipeline)| !pipeline.is_over());
+        self.act(now);
+    }
+
+    /// Ends what has waited too long.
+    pub(super) fn expire_streams(&mut self, now: Instant) {
+        self.parts.daemon.sessions.handle_timeout(now);
+        if let Some(ports) = &mut self.parts.ports {
+            ports.handle_timeout(&mut self.parts.daemon.sessions, now);
+        }
+        self.act(now);
+    }
+
+    /// Carries out what was decided about sessions, and sends what is owed to their clients.
+    pub(super) fn act(&mut self, now: Instant) {
+        while let Some(act) = self.parts.daemon.sessions.poll_act() {
+            match act {
+                Act::Order(id, order) => {
+                    if let Some(pipeline) = self.streams.get_mut(id) {
+                        pipeline.order(order);
+                    }
+                }
+                Act::Part(peer, parting) => {
+                    if let Some(ports) = &mut self.parts.ports {
+                        ports.part(peer, parting);
+                    }
+                }
+                Act::Say(peer, bytes) => {
+                    if let Some(ports) = &mut self.parts.ports {
+                        ports.say(peer, &bytes);
+                    }
+                }
+                Act::SoundTo(id, path) => {
+                    if let Some(pipeline) = self.streams.get_mut(id) {
+                        pipeline.send_sound_to(Order::SendTo(path));
+                    }
+                }
+                Act::Start(id, plan) => self.start_stream(id, *plan, now),
+                Act::Stop(id) => self.stop_stream(id),
+            }
+        }
+        if let Some(ports) = &mut self.parts.ports {
+            ports.flush(now);
+        }
+    }
+
+    fn start_stream(&mut self, id: u32, plan: Plan, now: Instant) {
+        let sockets = self.parts.ports.as_ref().map_or_else(
+            || Err(std::io::Error::other("GameStream is off")),
+            |ports| {
+                let (video, audio) =
+                    (ports.socket(Media::Video, None)?, ports.socket(Media::Audio, None)?);
+                Ok(Sockets { video, audio })
+            },
+        );
+        let started = sockets.and_then(|sockets| {
+            Pipeline::start(plan, Arc::clone(&self.parts.plugins), sockets, &self.waker)
+        });
+        match started {
+            Ok(pipeline) => self.streams.running.push((id, pipeline)),
+            Err(error) => {
+                let end = End::NoPicture(format!("no threads for it: {error}"));
+                self.parts.daemon.sessions.end(id, &end, now);
+            }
+        }
+    }
+
+    fn stop_stream(&mut self, id: u32) {
+        let running = &mut self.streams.running;
+        let Some(index) = running.iter().position(|(other, _)| *other == id) else {
+            return;
+        };
+        let (_, mut pipeline) = running.swap_remove(index);
+        pipeline.stop();
+        log::info!("session {id}: {}", summary(pipeline.stats()));
+        self.streams.ending.push((id, pipeline));
+    }
+
+    fn take_reports(&mut self, now: Instant) {
+        let mut lines = Vec::new();
+        for (id, pipeline) in &mut self.streams.running {
+            while let Some(report) = pipeline.poll_report() {
+                lines.push((*id, self.parts.daemon.sessions.handle_report(*id, report, now)));
+            }
+        }
+        for (id, line) in lines {
+            if let Some(line) = line {
+                log::info!("session {id}: {line}");
+            }
+        }
+    }
+}
+
+/// What became of a stream, in one line.
+fn summary(stats: &Stats) -> String {
+    let count = |counter| stats.count(counter);
+    let skipped = count(Counter::SkippedLate) + count(Counter::SkippedBehind);
+    format!(
+        "sent {} frames, {} of them IDR, {} healed; {skipped} left out; {} of {} datagrams not sent",
+        count(Counter::Frames),
+        count(Counter::Idrs),
+        count(Counter::Healed),
+        count(Counter::SendDropped),
+        count(Counter::Datagrams) + count(Counter::SendDropped),
+    )
+}

@@ -1,0 +1,539 @@
+//! Clients' stays: who has launched what, whose datagrams are whose, and how each stay ends.
+//!
+//! Everything here decides and touches nothing. What is to be done about it comes out as [`Act`]s,
+//! which the reactor carries out.
+//!
+//! ```text
+//!   launch --> announced (RTSP) --> streaming (control stream and pings are there) --> gone
+//!                                                                                       |
+//!   an app goes on when its client leaves, until it is cancelled:  run <-- resume ------+
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod control;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use enet::{Parting, PeerId};
+use punktfunk_core::net::udp::Path;
+use punktfunk_core::proto::cert::Fingerprint;
+use punktfunk_core::proto::gamestream::control::Termination;
+use punktfunk_core::proto::gamestream::control::seal::Scheme;
+use punktfunk_core::proto::gamestream::http::{SessionKeys, Wishes};
+use punktfunk_core::proto::gamestream::rtsp::announce::Announce;
+use punktfunk_core::proto::gamestream::rtsp::connection::Message;
+use punktfunk_core::proto::gamestream::rtsp::describe::Offer;
+use punktfunk_core::proto::gamestream::rtsp::handshake::{
+    self, Event, Handshake, PingPayload, Ports, Terms,
+};
+use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
+
+use crate::grants::Grants;
+use crate::inject::Injector;
+use crate::pipeline::{Order, Plan, Report};
+use control::Control;
+pub use plan::{Circumstances, plan};
+
+/// From launch to PLAY.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
+/// From ANNOUNCE to the control stream and the first ping.
+const ARRIVAL_TIME: Duration = Duration::from_secs(10);
+/// What clients send that know of no ping payload.
+const LEGACY_PING: &[u8] = b"PING";
+/// Peers of the control stream that a session may have: the one that is there, and the one that
+/// comes back before that is missed.
+const PEER_COUNT_MAX: usize = 2;
+
+/// Something for the reactor to do.
+#[derive(Debug)]
+pub enum Act {
+    /// Make the threads of a session.
+    Start(u32, Box<Plan>),
+    /// Tell the threads of its picture something.
+    Order(u32, Order),
+    /// Tell the thread of its sound where to send.
+    SoundTo(u32, Path),
+    /// End the threads of a session.
+    Stop(u32),
+    /// Send a message on the control stream, reliably.
+    Say(PeerId, Vec<u8>),
+    /// Part from a peer of the control stream.
+    Part(PeerId, Parting),
+}
+
+/// Why a session ends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// Its app is cancelled, by whoever may.
+    Cancelled,
+    /// The client does not answer any more.
+    ClientGone,
+    /// The administrator ends it.
+    Dismissed,
+    /// The client said good-bye.
+    ClientLeft,
+    /// Nobody came.
+    NeverCame,
+    /// The pictures have ended: why.
+    NoPicture(String),
+    /// The same client begins another, or another client takes over.
+    Replaced,
+    /// The daemon stops.
+    Stopped,
+    /// What is said in its name is not the client's.
+    Tampered,
+    /// The client is not trusted any more.
+    Unpaired,
+}
+
+impl End {
+    /// What the client is told, where it is to be told anything.
+    fn termination(&self) -> Option<Termination> {
+        match self {
+            End::Cancelled | End::Dismissed | End::Replaced | End::Stopped | End::Unpaired => {
+                Some(Termination::Graceful)
+            }
+            End::NoPicture(_) => Some(Termination::FrameConversion),
+            End::ClientGone | End::ClientLeft | End::NeverCame | End::Tampered => None,
+        }
+    }
+
+    /// Whether the app goes on, for the client to return to.
+    fn leaves_app(&self) -> bool {
+        matches!(self, End::ClientGone | End::ClientLeft | End::NeverCame | End::NoPicture(_))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::NoPicture(why) => write!(f, "no picture: {why}"),
+            other => f.write_str(match other {
+                End::Cancelled => "app ended",
+                End::ClientGone => "client does not answer",
+                End::ClientLeft => "client left",
+                End::Dismissed => "the administrator ended it",
+                End::NeverCame => "client did not connect",
+                End::Replaced => "another session took its place",
+                End::Stopped => "daemon stops",
+                End::Tampered => "forged messages on its control stream",
+                _ => "client unpaired",
+            }),
+        }
+    }
+}
+
+/// An app that somebody launched, whether or not it is looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Who launched it.
+    pub client: Fingerprint,
+    /// Its id.
+    pub app: u32,
+}
+
+/// Who asks for a session, and how it is to be.
+#[derive(Debug)]
+pub struct Launch {
+    /// The client that TLS has proved.
+    pub client: Fingerprint,
+    /// What it is called.
+    pub client_name: String,
+    /// What it may do.
+    pub grants: Grants,
+    /// The id of the app.
+    pub app: u32,
+    /// Where the request came from.
+    pub address: IpAddr,
+    /// The keys that came with it.
+    pub keys: SessionKeys,
+    /// What else came with it.
+    pub wishes: Wishes,
+    /// What the client is to be offered.
+    pub offer: Offer,
+    /// Where the host listens.
+    pub ports: Ports,
+}
+
+/// Random numbers for one session.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// Names it in RTSP.
+    pub session: [u8; 8],
+    /// Opens its sound.
+    pub audio_ping: [u8; 8],
+    /// Opens its pictures.
+    pub video_ping: [u8; 8],
+    /// Opens its control stream.
+    pub connect_data: NonZeroU32,
+}
+
+/// Which stream a ping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+/// One client's stay.
+#[derive(Debug)]
+pub struct Session {
+    /// Counted from 1.
+    pub id: u32,
+    /// Whose it is.
+    pub client: Fingerprint,
+    /// What the client is called.
+    pub client_name: String,
+    /// What the client may do.
+    pub grants: Grants,
+    /// The id of its app.
+    pub app: u32,
+    /// When it was launched.
+    pub began: Instant,
+    /// What the client does.
+    pub input: Injector,
+    /// The encoder at work, once it is.
+    pub encoder: Option<String>,
+    keys: SessionKeys,
+    wishes: Wishes,
+    address: IpAddr,
+    audio_ping: PingPayload,
+    video_ping: PingPayload,
+    connect_data: NonZeroU32,
+    /// Until the control stream is connected: a recorded handshake must not begin it anew.
+    handshake: Option<Handshake>,
+    stream: Option<Stream>,
+    control: Control,
+    /// Streams that were begun with these keys. Nonces must differ.
+    stream_count: u64,
+}
+
+/// What was announced, and what has come of it.
+#[derive(Debug)]
+struct Stream {
+    announce: Announce,
+    /// When the client must be there.
+    deadline: Option<Instant>,
+    video_path: Option<Path>,
+    audio_path: Option<Path>,
+}
+
+/// All sessions, and the apps that run.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    sessions: Vec<Session>,
+    runs: Vec<Run>,
+    acts: VecDeque<Act>,
+    last_id: u32,
+    /// Datagrams to the ports of sessions that were nobody's.
+    stray_count: u64,
+}
+
+impl Sessions {
+    /// The next thing to do.
+    pub fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// Everyone who is there, in the order of arrival.
+    pub fn all(&self) -> &[Session] {
+        &self.sessions
+    }
+
+    /// One that is there.
+    pub fn get(&self, id: u32) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+
+    /// Apps that run.
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The app that a client launched and did not end.
+    pub fn run_of(&self, client: Fingerprint) -> Option<&Run> {
+        self.runs.iter().find(|run| run.client == client)
+    }
+
+    /// Datagrams to the ports of sessions that were nobody's.
+    pub fn stray_count(&self) -> u64 {
+        self.stray_count
+    }
+
+    /// Counts a datagram that was nobody's.
+    pub fn note_stray(&mut self) {
+        self.stray_count += 1;
+    }
+
+    /// Lets a client in. One that has a session already begins anew.
+    pub fn launch(&mut self, launch: Launch, draw: Draw, now: Instant) -> u32 {
+        for id in self.ids(|session| session.client == launch.client) {
+            self.end(id, &End::Replaced, now);
+        }
+        self.runs.retain(|run| run.client != launch.client);
+        self.runs.push(Run { client: launch.client, app: launch.app });
+        self.last_id += 1;
+        let id = self.last_id;
+        let terms = Terms {
+            offer: launch.offer,
+            ports: launch.ports,
+            session: draw.session,
+            audio_ping: PingPayload::new(draw.audio_ping),
+            video_ping: PingPayload::new(draw.video_ping),
+            connect_data: draw.connect_data,
+        };
+        let seals = launch.wishes.seals_rtsp;
+        let sealing = seals.then(|| Sealing::new(launch.keys.rikey.clone(), Side::Host));
+        self.sessions.push(Session {
+            id,
+            client: launch.client,
+            client_name: launch.client_name,
+            grants: launch.grants,
+            app: launch.app,
+            began: now,
+            input: Injector::new(launch.grants),
+            encoder: None,
+            control: Control::default(),
+            keys: launch.keys,
+            wishes: launch.wishes,
+            address: launch.address,
+            audio_ping: terms.audio_ping,
+            video_ping: terms.video_ping,
+            connect_data: terms.connect_data,
+            handshake: Some(Handshake::new(terms, sealing, now, HANDSHAKE_TIME)),
+            stream: None,
+            stream_count: 0,
+        });
+        id
+    }
+
+    /// Whether anybody is to come by RTSP.
+    pub fn has_handshakes(&self) -> bool {
+        self.sessions.iter().any(|session| session.handshake.is_some())
+    }
+
+    /// Takes what came by RTSP. `None` says that it is nobody's; otherwise whose it is, and what it
+    /// means. The answer waits in [`Sessions::poll_rtsp`].
+    pub fn handle_rtsp(
+        &mut self,
+        peer: IpAddr,
+        message: &Message<'_>,
+        now: Instant,
+    ) -> Option<(u32, Result<Option<Event>, handshake::Error>)> {
+        self.sessions.iter_mut().find_map(|session| {
+            // In the clear there is nothing but the address to know it by.
+            let is_plain = matches!(message, Message::Plain(_));
+            if is_plain && session.address != peer {
+                return None;
+            }
+            let handshake = session.handshake.as_mut()?;
+            match handshake.handle_message(message, now) {
+                Err(error) if error.is_foreign() => None,
+                result => Some((session.id, result)),
+            }
+        })
+    }
+
+    /// Appends the answer that a session owes to what it was last asked by RTSP.
+    pub fn poll_rtsp(&mut self, id: u32, out: &mut Vec<u8>) {
+        if let Some(session) = self.get_mut(id)
+            && let Some(handshake) = &mut session.handshake
+        {
+            handshake.poll_output(out);
+        }
+    }
+
+    /// Begins the stream that a client announced, anew if it was begun before.
+    pub fn begin(&mut self, id: u32, announce: Announce, plan: Plan, now: Instant) {
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            return;
+        };
+        if session.stream.is_some() {
+            self.acts.push_back(Act::Stop(id));
+        }
+        session.stream_count += 1;
+        let scheme = if announce.encryption.control { Scheme::V2 } else { Scheme::V1 };
+        session.control.set_scheme(scheme, &session.keys.rikey);
+        session.stream = Some(Stream {
+            announce,
+            deadline: Some(now + ARRIVAL_TIME),
+            video_path: None,
+            audio_path: None,
+        });
+        self.acts.push_back(Act::Start(id, Box::new(plan)));
+    }
+
+    /// Tells a client that what it announced cannot be.
+    pub fn refuse(&mut self, id: u32) {
+        if let Some(handshake) = self.get_mut(id).and_then(|session| session.handshake.as_mut()) {
+            // It can only fail where no answer can be made, and then there is none.
+            let _ = handshake.refuse();
+        }
+    }
+
+    /// Takes a datagram of a port of pictures or sound: a ping, or nothing.
+    pub fn handle_ping(&mut self, media: Media, bytes: &[u8], path: Path) {
+        let Some(session) = self.sessions.iter_mut().find(|it| it.is_pinged(media, bytes, &path))
+        else {
+            return self.note_stray();
+        };
+        let id = session.id;
+        let Some(stream) = &mut session.stream else {
+            // Sound is pinged before ANNOUNCE; it will be again.
+            return;
+        };
+        match media {
+            Media::Video if stream.video_path != Some(path) => {
+                stream.video_path = Some(path);
+                self.acts.push_back(Act::Order(id, Order::SendTo(path)));
+            }
+            Media::Audio if stream.audio_path != Some(path) => {
+                stream.audio_path = Some(path);
+                self.acts.push_back(Act::SoundTo(id, path));
+            }
+            _ => {}
+        }
+        session.look_for_arrival();
+    }
+
+    /// What a session's threads have to say. Returns the line for the log.
+    pub fn handle_report(&mut self, id: u32, report: Report, now: Instant) -> Option<String> {
+        let session = self.get_mut(id)?;
+        match report {
+            Report::Ready(name) => {
+                let line = format!("encoded by {name}");
+                session.encoder = Some(name);
+                Some(line)
+            }
+            Report::FirstFrame(time) => {
+                Some(format!("first picture sent after {} ms", time.as_millis()))
+            }
+            Report::Reopened(why, time) => {
+                Some(format!("encoder lost ({why}), reopened in {} ms", time.as_millis()))
+            }
+            Report::Sound(what) => Some(what),
+            Report::Failed(why) => {
+                self.end(id, &End::NoPicture(why), now);
+                None
+            }
+        }
+    }
+
+    /// Ends the sessions for which `is_it` holds.
+    pub fn end_all(&mut self, is_it: impl Fn(&Session) -> bool, end: &End, now: Instant) {
+        for id in self.ids(is_it) {
+            self.end(id, end, now);
+        }
+    }
+
+    /// Ends a client's app and what looks at it.
+    pub fn cancel(&mut self, client: Fingerprint, now: Instant) {
+        self.end_all(|session| session.client == client, &End::Cancelled, now);
+        self.runs.retain(|run| run.client != client);
+    }
+
+    /// Ends a session: its client is told what it is to be told, its threads end.
+    pub fn end(&mut self, id: u32, end: &End, now: Instant) {
+        let Some(index) = self.sessions.iter().position(|session| session.id == id) else {
+            return;
+        };
+        let mut session = self.sessions.remove(index);
+        session.input.release_all();
+        self.acts.extend(session.control.part(end.termination()));
+        if session.stream.is_some() {
+            self.acts.push_back(Act::Stop(id));
+        }
+        if !end.leaves_app() {
+            self.runs.retain(|run| run.client != session.client);
+        }
+        let time_s = now.duration_since(session.began).as_secs();
+        match end {
+            End::NoPicture(_) | End::Tampered => {
+                log::warn!("session {id}: ended after {time_s} s, {end}");
+            }
+            _ => log::info!("session {id}: ended after {time_s} s, {end}"),
+        }
+    }
+
+    /// When to call [`Sessions::handle_timeout`], if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.sessions.iter().filter_map(Session::deadline).min()
+    }
+
+    /// Ends those whose clients did not come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);
+        self.end_all(is_late, &End::NeverCame, now);
+    }
+
+    fn ids(&self, is_it: impl Fn(&Session) -> bool) -> Vec<u32> {
+        self.sessions.iter().filter(|session| is_it(session)).map(|session| session.id).collect()
+    }
+
+    fn get_mut(&mut self, id: u32) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+}
+
+impl Session {
+    /// How the client wants it, once that is announced.
+    pub fn announce(&self) -> Option<&Announce> {
+        self.stream.as_ref().map(|stream| &stream.announce)
+    }
+
+    /// Whether the control stream is connected.
+    pub fn is_connected(&self) -> bool {
+        self.control.is_connected()
+    }
+
+    /// What the client wanted to be with its launch.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match (&self.handshake, &self.stream) {
+            (_, Some(stream)) => stream.deadline,
+            (Some(handshake), None) => handshake.poll_timeout(),
+            (None, None) => None,
+        }
+    }
+
+    /// Everything that the client has to connect is connected: there is no hurry any more.
+    fn look_for_arrival(&mut self) {
+        let is_connected = self.is_connected();
+        if let Some(stream) = &mut self.stream
+            && stream.video_path.is_some()
+            && is_connected
+        {
+            stream.deadline = None;
+        }
+    }
+
+    fn is_pinged(&self, media: Media, bytes: &[u8], path: &Path) -> bool {
+        let payload = match media {
+            Media::Audio => &self.audio_ping,
+            Media::Video => &self.video_ping,
+        };
+        if bytes.len() >= payload.bytes().len() {
+            return bytes.starts_with(payload.bytes());
+        }
+        bytes == LEGACY_PING && self.is_told_by_address(path.remote.ip())
+    }
+
+    /// Whether this client can only be known by where it is, and is there.
+    fn is_told_by_address(&self, ip: IpAddr) -> bool {
+        let knows_ids = self.announce().is_none_or(|announce| announce.has_session_id);
+        !knows_ids && self.address == ip.to_canonical()
+    }
+}

@@ -1,0 +1,311 @@
+//! Sessions, with a client that is a key and a clock that is a variable.
+
+use enet::{Config, Host, Outcome};
+use punktfunk_core::net::clock;
+use punktfunk_core::proto::gamestream::control::seal::{Opener, Sealer};
+use punktfunk_core::proto::gamestream::rtsp::announce::Encryption;
+use punktfunk_core::proto::gamestream::secret::Secret;
+
+use super::*;
+use crate::daemon::tests::conf;
+use crate::encode::Backend;
+
+const ANNOUNCE: &[u8] = include_bytes!("../../../tests/vectors/rtsp/announce");
+const PAYLOAD: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+const CONNECT_DATA: u32 = 0xdead_beef;
+const REQUEST_IDR: &[u8] = b"\x02\x03\x02\0\0\0";
+
+fn rikey() -> Secret<16> {
+    Secret::new([7; 16])
+}
+
+fn fingerprint(number: u8) -> Fingerprint {
+    format!("{number:02x}").repeat(32).parse().unwrap()
+}
+
+fn announce() -> Announce {
+    let text = std::str::from_utf8(ANNOUNCE).unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    Announce::parse(body.as_bytes(), None).unwrap()
+}
+
+fn launch(client: u8) -> Launch {
+    Launch {
+        client: fingerprint(client),
+        client_name: format!("client {client}"),
+        grants: conf().default_grants,
+        app: 1,
+        address: [10, 0, 0, client].into(),
+        keys: SessionKeys { rikey: rikey(), rikeyid: 1 },
+        wishes: Wishes { seals_rtsp: true, ..Wishes::default() },
+        offer: Offer {
+            formats: Vec::new(),
+            invalidates: false,
+            takes_touch: true,
+            takes_motion: true,
+            can_seal: Encryption::ALL,
+            wants_sealed: Encryption::CONTROL,
+            must_seal: Encryption::CONTROL,
+            layout: None,
+        },
+        ports: Ports { audio: 48000, control: 47999, video: 47998 },
+    }
+}
+
+fn draw(client: u8) -> Draw {
+    let payload = PAYLOAD.map(|byte| byte + client * 16);
+    Draw {
+        session: payload,
+        audio_ping: payload,
+        video_ping: payload.map(|byte| byte ^ 0xff),
+        connect_data: NonZeroU32::new(CONNECT_DATA + u32::from(client)).unwrap(),
+    }
+}
+
+/// Sessions with some clients in them, all announced.
+struct Fixture {
+    sessions: Sessions,
+    now: Instant,
+    host: Host,
+    ids: Vec<u32>,
+}
+
+impl Fixture {
+    fn with(announce: &Announce, clients: &[u8]) -> Fixture {
+        let now = clock::now();
+        let mut fixture = Fixture {
+            sessions: Sessions::default(),
+            now,
+            host: Host::new(Config::default(), now),
+            ids: Vec::new(),
+        };
+        for client in clients {
+            let id = fixture.sessions.launch(launch(*client), draw(*client), now);
+            fixture.begin(id, announce);
+            fixture.ids.push(id);
+        }
+        fixture.acts();
+        fixture
+    }
+
+    fn begin(&mut self, id: u32, announce: &Announce) {
+        let session = self.sessions.get(id).unwrap();
+        let circumstances = Circumstances { backend: Backend::Software, processor_count: 2 };
+        let plan = plan(session, announce, &conf(), &circumstances).unwrap();
+        self.sessions.begin(id, announce.clone(), plan, self.now);
+    }
+
+    fn acts(&mut self) -> Vec<Act> {
+        std::iter::from_fn(|| self.sessions.poll_act()).collect()
+    }
+
+    /// A peer that knocks with this data; whose it is.
+    fn knock(&mut self, port: u16, data: u32) -> Option<(u32, PeerId)> {
+        let path = enet::Path { remote: ([10, 0, 0, 1], port).into(), local: None };
+        let mut client = Host::new(Config::default(), self.now);
+        client.connect(path, 48, port.into(), data, self.now).unwrap();
+        let mut datagram = Vec::new();
+        client.poll_datagram(self.now, &mut datagram).unwrap();
+        let outcome = self.host.handle_datagram(path, &datagram, self.now);
+        let Ok(Outcome::Knock(knock)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        let id = self.sessions.invites(knock.data, path.remote.ip())?;
+        let peer = self.host.admit(knock, self.now).unwrap();
+        self.sessions.on_admitted(id, peer);
+        Some((id, peer))
+    }
+}
+
+fn path(client: u8, port: u16) -> Path {
+    Path { remote: ([10, 0, 0, client], port).into(), local: None }
+}
+
+fn orders(acts: &[Act]) -> Vec<String> {
+    let names = acts.iter().map(|act| match act {
+        Act::Order(id, Order::SendTo(path)) => format!("{id} pictures to {}", path.remote),
+        Act::Order(id, order) => format!("{id} {order:?}"),
+        Act::Part(_, parting) => format!("part {parting:?}"),
+        Act::Say(..) => "say".to_owned(),
+        Act::SoundTo(id, path) => format!("{id} sound to {}", path.remote),
+        Act::Start(id, _) => format!("{id} start"),
+        Act::Stop(id) => format!("{id} stop"),
+    });
+    names.collect()
+}
+
+#[test]
+fn a_ping_is_known_by_its_payload_wherever_it_comes_from() {
+    let mut fixture = Fixture::with(&announce(), &[1, 2]);
+    let ping = |client, is_audio: bool| {
+        let draw = draw(client);
+        let payload = if is_audio { draw.audio_ping } else { draw.video_ping };
+        [&PingPayload::new(payload).bytes()[..], &[0, 0, 0, 1]].concat()
+    };
+
+    for (media, client, from) in [
+        (Media::Video, 2, path(9, 1)),
+        (Media::Video, 2, path(9, 1)),
+        (Media::Audio, 1, path(9, 1)),
+        (Media::Video, 2, path(2, 7)),
+    ] {
+        fixture.sessions.handle_ping(media, &ping(client, media == Media::Audio), from);
+    }
+    fixture.sessions.handle_ping(Media::Video, &ping(1, true), path(1, 1));
+    fixture.sessions.handle_ping(Media::Video, b"PING", path(1, 1));
+    fixture.sessions.handle_ping(Media::Video, b"", path(1, 1));
+
+    let [first, second] = fixture.ids[..] else { panic!() };
+    let expected = [
+        format!("{second} pictures to 10.0.0.9:1"),
+        format!("{first} sound to 10.0.0.9:1"),
+        format!("{second} pictures to 10.0.0.2:7"),
+    ];
+    assert_eq!(orders(&fixture.acts()), expected);
+    assert_eq!(fixture.sessions.stray_count(), 3);
+}
+
+#[test]
+fn clients_that_know_of_no_payload_are_known_by_their_address() {
+    let announce = Announce { has_session_id: false, ..announce() };
+    let mut fixture = Fixture::with(&announce, &[1]);
+
+    fixture.sessions.handle_ping(Media::Video, b"PING", path(2, 5));
+    fixture.sessions.handle_ping(Media::Video, b"PING", path(1, 5));
+
+    let id = fixture.ids[0];
+    assert_eq!(orders(&fixture.acts()), [format!("{id} pictures to 10.0.0.1:5")]);
+    assert_eq!(fixture.sessions.invites(0, [10, 0, 0, 2].into()), None);
+    assert_eq!(fixture.sessions.invites(0, [10, 0, 0, 1].into()), Some(id));
+}
+
+#[test]
+fn the_control_stream_is_for_whoever_was_told_its_data_and_has_the_key() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let id = fixture.ids[0];
+    let mut client = Sealer::of_client(Scheme::V2, &rikey());
+    let mut stranger = Sealer::of_client(Scheme::V2, &Secret::new([8; 16]));
+
+    assert_eq!(fixture.knock(1, 0), None);
+    assert_eq!(fixture.knock(2, CONNECT_DATA), None);
+    let (_, thief) = fixture.knock(3, CONNECT_DATA + 1).unwrap();
+    let (_, peer) = fixture.knock(4, CONNECT_DATA + 1).unwrap();
+    assert_eq!(fixture.knock(5, CONNECT_DATA + 1), None, "no room for a third");
+    let message = stranger.seal(REQUEST_IDR).unwrap();
+    fixture.sessions.handle_control(thief, message, fixture.now);
+    assert!(!fixture.sessions.get(id).unwrap().is_connected());
+    assert!(fixture.sessions.has_handshakes());
+    let message = client.seal(REQUEST_IDR).unwrap();
+    assert!(fixture.sessions.vouches(peer, &message));
+    fixture.sessions.handle_control(peer, message.clone(), fixture.now);
+
+    assert_eq!(orders(&fixture.acts()), ["part AtOnce".to_owned(), format!("{id} RequestIdr")]);
+    assert!(fixture.sessions.get(id).unwrap().is_connected());
+    assert!(!fixture.sessions.has_handshakes(), "a recorded one begins nothing");
+    assert!(!fixture.sessions.vouches(peer, &message), "a replay vouches for nobody");
+}
+
+#[test]
+fn what_ends_a_session_is_what_its_client_is_told() {
+    let table = [
+        (End::Cancelled, Some(0x8003_0023), false),
+        (End::Stopped, Some(0x8003_0023), false),
+        (End::Replaced, Some(0x8003_0023), false),
+        (End::Unpaired, Some(0x8003_0023), false),
+        (End::NoPicture("gone".into()), Some(0x800e_9403), true),
+        (End::ClientLeft, None, true),
+        (End::ClientGone, None, true),
+        (End::NeverCame, None, true),
+        (End::Tampered, None, false),
+    ];
+    for (end, code, leaves_app) in table {
+        let mut fixture = Fixture::with(&announce(), &[1]);
+        let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
+        let mut client = Sealer::of_client(Scheme::V2, &rikey());
+        fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+        fixture.acts();
+
+        fixture.sessions.end(id, &end, fixture.now);
+
+        let acts = fixture.acts();
+        let told = acts.iter().find_map(|act| match act {
+            Act::Say(_, bytes) => {
+                let mut bytes = bytes.clone();
+                let opened =
+                    Opener::of_client(Scheme::V2, &rikey()).open(&mut bytes).unwrap().to_vec();
+                Some(u32::from_be_bytes(opened[4..8].try_into().unwrap()))
+            }
+            _ => None,
+        });
+        assert_eq!(told, code, "{end}");
+        let parting = if code.is_some() { "part WhenSent" } else { "part AtOnce" };
+        assert!(orders(&acts).contains(&parting.to_owned()), "{end}");
+        assert!(orders(&acts).contains(&format!("{id} stop")), "{end}");
+        assert_eq!(fixture.sessions.run_of(fingerprint(1)).is_some(), leaves_app, "{end}");
+        assert!(fixture.sessions.all().is_empty());
+    }
+}
+
+#[test]
+fn forged_messages_in_a_row_end_it_and_a_few_do_not() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
+    let mut client = Sealer::of_client(Scheme::V2, &rikey());
+    let forged = vec![1, 0, 26, 0, 9, 9, 9, 9].into_iter().chain([0; 22]).collect::<Vec<u8>>();
+
+    for _ in 0..3 {
+        for _ in 0..7 {
+            fixture.sessions.handle_control(peer, forged.clone(), fixture.now);
+        }
+        fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+    }
+    assert!(fixture.sessions.get(id).is_some());
+    for _ in 0..8 {
+        fixture.sessions.handle_control(peer, forged.clone(), fixture.now);
+    }
+
+    assert!(fixture.sessions.get(id).is_none());
+}
+
+#[test]
+fn a_client_that_comes_again_replaces_itself_and_nobody_else() {
+    let mut fixture = Fixture::with(&announce(), &[1, 2]);
+    let [first, second] = fixture.ids[..] else { panic!() };
+
+    let again = fixture.sessions.launch(launch(1), draw(3), fixture.now);
+
+    let left: Vec<u32> = fixture.sessions.all().iter().map(|session| session.id).collect();
+    assert_eq!(left, [second, again]);
+    assert!(orders(&fixture.acts()).contains(&format!("{first} stop")));
+    assert_eq!(fixture.sessions.runs().len(), 2);
+}
+
+#[test]
+fn whoever_does_not_come_in_time_is_forgotten_but_not_the_app() {
+    let now = clock::now();
+    let mut sessions = Sessions::default();
+    sessions.launch(launch(1), draw(1), now);
+    assert_eq!(sessions.poll_timeout(), Some(now + HANDSHAKE_TIME));
+    sessions.handle_timeout(now + HANDSHAKE_TIME);
+    assert!(sessions.all().is_empty());
+
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    assert_eq!(fixture.sessions.poll_timeout(), Some(fixture.now + ARRIVAL_TIME));
+    fixture.sessions.handle_timeout(fixture.now + ARRIVAL_TIME);
+
+    assert!(fixture.sessions.all().is_empty());
+    assert!(fixture.sessions.run_of(fingerprint(1)).is_some());
+}
+
+#[test]
+fn a_handshake_that_begins_anew_begins_the_stream_anew_with_other_nonces() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let id = fixture.ids[0];
+
+    fixture.begin(id, &announce());
+
+    let acts = fixture.acts();
+    assert_eq!(orders(&acts), [format!("{id} stop"), format!("{id} start")]);
+    let Some(Act::Start(_, plan)) = acts.last() else { panic!() };
+    assert_ne!(plan.video.nonce, 0);
+}
