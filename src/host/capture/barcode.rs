@@ -1,13 +1,15 @@
 //! The barcode in a test picture: which frame of the source it is, and when that was captured.
 //!
-//! 16 columns and 8 rows of square cells, white for one and black for zero, at the top left of the
-//! picture. The first row is always the same and tells a reader what black and white look like by
+//! 16 columns and 8 rows of square cells, light for one and dark for zero, at the top left of the
+//! picture. The first row is always the same and tells a reader what light and dark look like by
 //! now. The others are 112 bits in reading order, high ones first: number (32), time (64), and the
 //! CRC-16 of the 12 bytes that these are (polynomial 1021, register beginning as FFFF).
 //!
 //! A cell is 8 pixels for every 640 the picture is wide, so that it meets the blocks of encoders and
 //! outlives them at any bitrate, and so that a picture that is scaled keeps its barcode where a reader
-//! of the new size looks. Pictures below 320x180 have no room for it.
+//! of the new size looks. Pictures below 320x180 have no room for it. Cells are not of one colour but
+//! shaded and rough: fast AV1 encoders (libaom, SVT-AV1) take a flat block whose level alone changes
+//! for one that does not change.
 
 #![forbid(unsafe_code)]
 
@@ -20,8 +22,8 @@ pub const ROW_COUNT: usize = 8;
 
 /// The first row.
 const SYNC: u16 = 0xAC53;
-/// Of the levels of black and white, of 255; below it there is no barcode.
-const CONTRAST_MIN: u32 = 48;
+/// Of the levels of dark and light, of 255; below it there is no barcode.
+const CONTRAST_MIN: u32 = 32;
 /// All rows, one bit to a cell, from the first down.
 type Cells = [u16; ROW_COUNT];
 
@@ -60,16 +62,42 @@ pub fn cell_len(width: usize, height: usize) -> Option<usize> {
     has_room.then(|| 8 * (width / 640).min(height / 360).max(1))
 }
 
-/// Draws a barcode of such cells, and nothing else, into `pixels`: rows without a gap.
-pub fn draw(reading: Reading, cell_len: usize, pixels: &mut [u8]) {
-    let row_len = COLUMN_COUNT * cell_len * PIXEL_LEN;
-    let rows = pixels.chunks_exact_mut(row_len * cell_len);
-    for (pixels, bits) in rows.zip(reading.cells()) {
-        let (first, others) = pixels.split_at_mut(row_len);
-        for (column, cell) in first.chunks_exact_mut(cell_len * PIXEL_LEN).enumerate() {
-            cell.fill(if is_set(bits, column) { 255 } else { 0 });
+/// Draws barcodes of one size.
+#[derive(Debug)]
+pub struct Pen {
+    cell_len: usize,
+    /// The pixels of a dark cell and of a light one.
+    inks: [Vec<u8>; 2],
+}
+
+impl Pen {
+    /// For cells of so many pixels along a side.
+    pub fn new(cell_len: usize) -> Pen {
+        let ink = |is_light: bool| {
+            let mut noise = 1_u32;
+            let pixel = |index: usize| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let depth = 16 + (noise >> 27) as u8 + (index % cell_len * 80 / cell_len) as u8;
+                let level = if is_light { 255 - depth } else { depth };
+                [level, level, level, 0]
+            };
+            (0..cell_len * cell_len).flat_map(pixel).collect()
+        };
+        Pen { cell_len, inks: [ink(false), ink(true)] }
+    }
+
+    /// Draws a barcode, and nothing else, into `pixels`: rows without a gap.
+    pub fn draw(&self, reading: Reading, pixels: &mut [u8]) {
+        let ink_len = self.cell_len * PIXEL_LEN;
+        let cells = reading.cells();
+        for (y, row) in pixels.chunks_exact_mut(COLUMN_COUNT * ink_len).enumerate() {
+            let bits = cells[y / self.cell_len];
+            let from = y % self.cell_len * ink_len;
+            for (column, cell) in row.chunks_exact_mut(ink_len).enumerate() {
+                let ink = &self.inks[usize::from(is_set(bits, column))];
+                cell.copy_from_slice(&ink[from..][..ink_len]);
+            }
         }
-        others.chunks_exact_mut(row_len).for_each(|row| row.copy_from_slice(first));
     }
 }
 
@@ -77,15 +105,15 @@ pub fn draw(reading: Reading, cell_len: usize, pixels: &mut [u8]) {
 pub fn read(picture: &Picture<'_>) -> Option<Reading> {
     let cell_len = cell_len(picture.width, picture.height)?;
     let level = |row: usize, column: usize| level(picture, cell_len, row, column);
-    let mean = |is_white: bool| {
-        let columns = (0..COLUMN_COUNT).filter(|column| is_set(SYNC, *column) == is_white);
+    let mean = |is_light: bool| {
+        let columns = (0..COLUMN_COUNT).filter(|column| is_set(SYNC, *column) == is_light);
         columns.map(|column| level(0, column)).sum::<u32>() / (COLUMN_COUNT as u32 / 2)
     };
-    let (black, white) = (mean(false), mean(true));
-    if white < black + CONTRAST_MIN {
+    let (dark, light) = (mean(false), mean(true));
+    if light < dark + CONTRAST_MIN {
         return None;
     }
-    let threshold = (black + white) / 2;
+    let threshold = (dark + light) / 2;
     let row = |row: usize| {
         (0..COLUMN_COUNT)
             .fold(0, |bits, column| bits << 1 | u16::from(level(row, column) > threshold))
@@ -131,7 +159,7 @@ mod tests {
         let cell_len = cell_len(width, height).unwrap();
         let row_len = COLUMN_COUNT * cell_len * PIXEL_LEN;
         let mut barcode = vec![0; row_len * ROW_COUNT * cell_len];
-        draw(READING, cell_len, &mut barcode);
+        Pen::new(cell_len).draw(READING, &mut barcode);
         let rows = pixels.chunks_exact_mut(width * PIXEL_LEN);
         for (row, drawn) in rows.zip(barcode.chunks_exact(row_len)) {
             row[..row_len].copy_from_slice(drawn);
@@ -169,8 +197,8 @@ mod tests {
     #[test]
     fn what_is_drawn_is_read_whatever_became_of_its_levels() {
         let sharp = pixels(640, 360);
-        let pale: Vec<u8> = sharp.iter().map(|level| 60 + level / 4).collect();
-        let flat: Vec<u8> = sharp.iter().map(|level| 60 + level / 16).collect();
+        let pale: Vec<u8> = sharp.iter().map(|level| 60 + level / 2).collect();
+        let flat: Vec<u8> = sharp.iter().map(|level| 60 + level / 8).collect();
 
         assert_eq!(read(&picture(&sharp, 640, 360)), Some(READING));
         assert_eq!(read(&picture(&pale, 640, 360)), Some(READING));

@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::barcode::{self, Reading};
+use super::barcode::{self, Pen, Reading};
 use super::{PIXEL_LEN, Picture, card};
 
 /// How far the window pans, pixels across and down.
@@ -47,10 +47,10 @@ struct Sprite {
     offset: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Kind {
-    /// Cells of this length, at the top left.
-    Barcode { cell_len: usize },
+    /// At the top left.
+    Barcode(Pen),
     /// To the right of the barcode.
     Card,
     /// At the bottom right, and other rows of it in every frame.
@@ -95,9 +95,9 @@ impl TestSource {
         for sprite in &mut self.sprites {
             let room = (self.width - sprite.width, self.height - sprite.height);
             let mut first_row = 0;
-            let (x, y) = match sprite.kind {
-                Kind::Barcode { cell_len } => {
-                    barcode::draw(Reading { number, time_us }, cell_len, &mut sprite.pixels);
+            let (x, y) = match &sprite.kind {
+                Kind::Barcode(pen) => {
+                    pen.draw(Reading { number, time_us }, &mut sprite.pixels);
                     (0, 0)
                 }
                 Kind::Card => (sprite.width, 0),
@@ -181,7 +181,7 @@ fn sprites(width: usize, height: usize) -> Vec<Sprite> {
     if let Some(cell_len) = barcode::cell_len(width, height) {
         let size = (barcode::COLUMN_COUNT * cell_len, barcode::ROW_COUNT * cell_len);
         let blank = vec![0; size.0 * size.1 * PIXEL_LEN];
-        sprites.push(Sprite::new(Kind::Barcode { cell_len }, size.0, size.1, blank));
+        sprites.push(Sprite::new(Kind::Barcode(Pen::new(cell_len)), size.0, size.1, blank));
         sprites.push(Sprite::new(Kind::Card, size.0, size.1, card::pixels(cell_len)));
     }
     sprites
