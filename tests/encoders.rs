@@ -132,7 +132,6 @@ fn the_option_is_for_the_daemon_alone() {
 }
 
 #[test]
-#[ignore = "libavenc.so is not built with this package"]
 fn the_true_plug_in_encodes_in_software() {
     let own = std::env::current_exe().unwrap();
     let path = library::find(&library::candidates(&own)).unwrap();

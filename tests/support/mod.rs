@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,9 @@ use serde_json::{Value, json};
 pub const USER: u32 = 65_534;
 /// How long anything may take before a test gives up on it. Never what a test is about.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The encoders.
+const PLUGIN: &str = "libavenc.so";
 
 /// Whom clients know the host as, where it has any.
 const HOST_ID: &str = "6F1C2A54-9B1B-4B0E-9E8A-0A5B6C7D8E9F\n";
@@ -118,9 +121,18 @@ pub fn program(name: &str) -> PathBuf {
         for name in ["punktfunkd", "punktfunkctl"] {
             fs::copy(built.join(name), folder.join(name)).unwrap();
         }
+        // The encoders are taken from beside the program, where `cargo build --workspace` puts them.
+        let _ = fs::copy(built.join(PLUGIN), folder.join(PLUGIN));
         folder
     });
     folder.join(name)
+}
+
+/// Asserts that the daemon has its encoders.
+#[track_caller]
+pub fn need_encoders() {
+    let built = Path::new(env!("CARGO_BIN_EXE_punktfunkd")).with_file_name(PLUGIN);
+    assert!(built.is_file(), "{PLUGIN} is not there: run cargo build --workspace");
 }
 
 /// Removes the folders of test programs that have ended, which is after their last code.
@@ -198,16 +210,19 @@ pub fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     Some(rest.split_once('<')?.0)
 }
 
-/// A base port of GameStream whose two TCP ports, and the two above, are free at the moment.
+/// A base port of GameStream whose ports are free at the moment, and the two above it.
 pub fn free_port() -> u16 {
     // Below the ports that outgoing connections are given, of which tests make many.
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    let is_free_udp = |port: u16| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
     let is_free = |port: u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok();
     for _ in 0..2000 {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let place = (std::process::id() * 37 + number) % 2000;
-        let port = 10_010 + 10 * place as u16;
-        if [port - 5, port, port + 1, port + 2].into_iter().all(is_free) {
+        let place = (std::process::id() * 37 + number) % 440;
+        let port = 10_010 + 50 * place as u16;
+        let tcp = [port - 5, port, port + 1, port + 2, port + 21];
+        let udp = [port + 9, port + 10, port + 11];
+        if tcp.into_iter().all(is_free) && udp.into_iter().all(is_free_udp) {
             return port;
         }
     }

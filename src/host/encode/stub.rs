@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const HEADER: &str = include_str!("avenc.h");
+const HEADER: &str = include_str!("../../../vendor/avenc/include/avenc.h");
 const SOURCE: &str = include_str!("stub.c");
 
 /// Builds one in a folder, which misbehaves as `defines` say.

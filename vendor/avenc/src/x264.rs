@@ -33,7 +33,7 @@ type VaList = sys::va_list;
 pub(crate) const BUILD: u32 = sys::X264_BUILD;
 
 /// Pictures that can be referred to where the client sets no limit. A loss is healed as long as one
-/// from before it is left: at 60 Hz that is 66 ms after it was sent. The encoder searches the
+/// from before it is left: at 60 Hz that is up to 66 ms after it was sent. The encoder searches the
 /// newest only, so more cost memory and nothing else.
 const REFERENCE_COUNT: u32 = 5;
 
@@ -59,10 +59,7 @@ struct Output {
 impl X264 {
     pub(crate) fn open(settings: &Settings) -> Result<X264, Error> {
         log::take();
-        let reference_count = match settings.reference_count_max {
-            0 => REFERENCE_COUNT,
-            count => count,
-        };
+        let reference_count = reference_count(settings);
         let mut param = param(settings, reference_count)?;
         // SAFETY: filled in by the library and by `param`; the library copies what it keeps.
         let encoder = unsafe { sys::x264_encoder_open(&mut param) };
@@ -98,6 +95,23 @@ impl X264 {
             input.img.i_stride[index] = picture.strides[index] as c_int;
         }
         input
+    }
+}
+
+/// Pictures that can be referred to. Many decoders of hardware end at level 4.2, so a size and rate
+/// that it allows is not taken beyond it: tables of the specification.
+fn reference_count(settings: &Settings) -> u32 {
+    const MACROBLOCKS: u32 = 8_704;
+    const MACROBLOCKS_PER_SECOND: u64 = 522_240;
+    const MACROBLOCKS_KEPT: u32 = 34_816;
+    if settings.reference_count_max > 0 {
+        return settings.reference_count_max;
+    }
+    let count = settings.width.div_ceil(16) * settings.height.div_ceil(16);
+    let rate = u64::from(count) * u64::from(settings.refresh_mhz) / 1_000;
+    match count <= MACROBLOCKS && rate <= MACROBLOCKS_PER_SECOND {
+        true => REFERENCE_COUNT.min(MACROBLOCKS_KEPT / count),
+        false => REFERENCE_COUNT,
     }
 }
 

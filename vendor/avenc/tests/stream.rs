@@ -149,12 +149,23 @@ fn colours_are_described_as_they_are() {
 }
 
 #[test]
-fn references_are_at_most_as_many_as_wanted() {
-    for (wanted, expected) in [(1, 1), (3, 3), (0, 5)] {
-        let config = avenc_config { reference_count_max: wanted, ..config(AVENC_H264) };
+fn references_are_as_many_as_wanted_or_as_level_4_2_allows() {
+    // Wanted, size, expected, level.
+    let cases = [
+        (1, (WIDTH, HEIGHT), 1, None),
+        (3, (WIDTH, HEIGHT), 3, None),
+        (0, (WIDTH, HEIGHT), 5, None),
+        (0, (1920, 1080), 4, Some(42)),
+        (0, (2560, 1440), 5, Some(51)),
+    ];
+
+    for (wanted, (width, height), expected, level) in cases {
+        let config =
+            avenc_config { reference_count_max: wanted, width, height, ..config(AVENC_H264) };
         let mut decoder = Decoder::open(AVENC_H264);
         decoder.decode(&open(&config).unwrap().encode().bytes);
-        assert_eq!(decoder.reference_count(), expected);
+        assert_eq!(decoder.reference_count(), expected, "{width}x{height}");
+        assert!(level.is_none_or(|level| level == decoder.level()), "{}", decoder.level());
     }
 }
 

@@ -245,6 +245,12 @@ impl Decoder {
         unsafe { (*self.context).refs as u32 }
     }
 
+    /// The level that the stream says it is of, times ten.
+    pub fn level(&self) -> i32 {
+        // SAFETY: live.
+        unsafe { (*self.context).level }
+    }
+
     unsafe fn receive(&mut self) -> Option<Decoded> {
         // SAFETY: context and frame are live; planes are as large as the frame says.
         unsafe {
