@@ -4,6 +4,7 @@
 
 mod apps;
 mod arguments;
+mod audio;
 mod capability;
 #[allow(dead_code, reason = "sessions come with the next changes")]
 mod capture;
