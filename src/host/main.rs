@@ -242,6 +242,11 @@ fn prepare(
     for door in &doors {
         ::log::info!("{}: listening on {}", door.plane, door.address);
     }
+    if conf.priority == conf::Priority::Realtime
+        && let Err(error) = process::lock_memory()
+    {
+        ::log::warn!("memory: not locked, for all that Priority says: {error}");
+    }
     let now = clock::now();
     let ports = open_ports(&conf, now)?;
     for (name, address) in ports.iter().flat_map(Ports::addresses) {

@@ -149,6 +149,18 @@ pub fn allow_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
+/// Gives memory back that was freed and kept for later. Takes milliseconds.
+pub fn release_memory() {
+    // SAFETY: takes an integer, and only touches what nobody has.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Keeps in memory what is there and what comes, as far as it is touched at all.
+pub fn lock_memory() -> io::Result<()> {
+    // SAFETY: takes flags.
+    check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })
+}
+
 /// This process may crash or hang: others come first, it ends with the thread that started it or
 /// after a minute, and it leaves no core dump.
 pub fn become_expendable() -> io::Result<()> {

@@ -49,6 +49,8 @@ struct Port {
     socket: UdpSocket,
     bound: IpAddr,
     purpose: Use,
+    /// Bytes of its buffers.
+    granted_len: usize,
     is_ready: bool,
 }
 
@@ -81,6 +83,13 @@ impl Ports {
             for (offset, purpose) in uses {
                 ports.push(Port::open(SocketAddr::new(*ip, port + offset), purpose, buffer_len)?);
             }
+        }
+        let granted_len = ports.iter().map(|port: &Port| port.granted_len).min().unwrap_or(0);
+        if granted_len < buffer_len {
+            log::warn!(
+                "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
+                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more",
+            );
         }
         let config = Config {
             channel_count_max: CHANNEL_COUNT as u8,
@@ -287,9 +296,13 @@ impl Port {
         };
         let (socket, bound) =
             super::bind_or_fall_back(address, UdpSocket::bind).map_err(|(_, error)| fail(error))?;
-        if let Err(error) = socket.set_buffers(buffer_len) {
-            log::debug!("udp: buffers stay as they are: {error}");
-        }
-        Ok(Port { socket, bound: bound.ip(), purpose, is_ready: true })
+        let granted_len = match socket.set_buffers(buffer_len) {
+            Ok(len) => len,
+            Err(error) => {
+                log::debug!("udp: buffers stay as they are: {error}");
+                0
+            }
+        };
+        Ok(Port { socket, bound: bound.ip(), purpose, granted_len, is_ready: true })
     }
 }

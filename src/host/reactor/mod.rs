@@ -62,6 +62,8 @@ pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
     Image(Key, io::Result<Vec<u8>>),
     Probed(Result<Abilities, String>),
+    /// Memory of sessions was given back.
+    Released,
     /// Something was remembered that can be found out again.
     Stored(Result<(), String>),
     Written(Result<(), String>),
@@ -412,7 +414,7 @@ impl Reactor {
                 self.answer(key, &gamestream::not_found(), now);
             }
             Done::Probed(probed) => self.on_probed(probed),
-            Done::Stored(Ok(())) => {}
+            Done::Released | Done::Stored(Ok(())) => {}
             Done::Stored(Err(why)) => ::log::warn!("encoders: not remembered: {why}"),
             Done::Written(written) => {
                 self.parts.daemon.handle_written(written, now);

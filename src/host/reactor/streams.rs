@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Reactor;
+use punktfunk_core::net::process;
+
+use super::{Done, Reactor};
 use crate::pipeline::{Counter, Order, Pipeline, Plan, Sockets, Stats};
 use crate::session::{Act, End, Media};
 
@@ -40,7 +42,18 @@ impl Reactor {
             ports.turn(&mut self.parts.daemon.sessions, now);
         }
         self.take_reports(now);
+        let had_threads = !self.streams.is_idle();
         self.streams.ending.retain(|(_, pipeline)| !pipeline.is_over());
+        if had_threads && self.streams.is_idle() {
+            // What a session had is some megabytes, and the next may be long in coming.
+            let job = || {
+                process::release_memory();
+                Done::Released
+            };
+            if let Err(error) = self.errands.give(job) {
+                log::debug!("memory: kept: {error}");
+            }
+        }
         self.act(now);
     }
 
