@@ -175,7 +175,7 @@ class Pictures:
             "count": self.count,
             "size": self.size and [self.size[1], self.size[0]],
             "unreadable_count": self.unreadable_count,
-            "strictly_rising": all(jump > 0 for jump in jumps),
+            "strictly_rising": bool(numbers) and all(jump > 0 for jump in jumps),
             "largest_jump": max(jumps, key=abs, default=None),
             "psnr_luma": spread(self.luma),
             "psnr_chroma": spread(self.chroma),
@@ -191,6 +191,8 @@ class VideoDecoder:
         self.context.thread_count = 1
         self.labels = []
         self.error_count = 0
+        # Of the last picture, as the stream has it; numbers are those of H.273.
+        self.format = None
 
     def decode(self, data, label):
         packet = av.Packet(data)
@@ -209,6 +211,14 @@ class VideoDecoder:
             self.error_count += 1
             return
         for frame in frames:
+            self.format = {
+                "pixels": frame.format.name,
+                "matrix": int(frame.colorspace),
+                "primaries": int(frame.color_primaries),
+                "transfer": int(frame.color_trc),
+                # 1 is limited, 2 is full.
+                "range": int(frame.color_range),
+            }
             yield self.labels[frame.pts], planes_of(frame)
 
 
@@ -310,7 +320,9 @@ def measure_pictures(arguments):
             pictures.add(label, planes)
     for label, planes in decoder.end():
         pictures.add(label, planes)
-    return pictures.report() | {"len": length, "error_count": decoder.error_count}
+    return pictures.report() | {
+        "len": length, "error_count": decoder.error_count, "format": decoder.format,
+    }
 
 
 def measure_sound(arguments):

@@ -104,6 +104,7 @@ fn measure(arguments: &str, bytes: &[u8]) -> Value {
     let mut child = Command::new(python)
         .arg("tests/moonlight/measure.py")
         .args(arguments.split(' '))
+        .env("SVT_LOG", "0")
         .current_dir(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
