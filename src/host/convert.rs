@@ -2,6 +2,7 @@
 //!
 //! The matrices are those of ITU-R BT.601, BT.709 and BT.2020 (non-constant luminance). A colour is
 //! the mean of the four pixels that it is for. What the fourth byte of a pixel is does not matter.
+//! The yuv crate makes planes of 8 bits; for 10 bits it has no kernel that takes pixels of 8.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,8 @@ use yuv::{
 use super::capture::{PIXEL_LEN, Picture};
 use super::picture::{Layout, Plane, Planes};
 
+/// How 8 bits are reckoned: the most exact way without further features of the crate.
+const MODE: YuvConversionMode = YuvConversionMode::Balanced;
 /// Pixels of two rows that are converted to 10 bits at a time.
 const SPAN: usize = 256;
 
@@ -23,17 +26,30 @@ pub struct Converter {
     layout: Layout,
     range: YuvRange,
     matrix: YuvStandardMatrix,
-    /// For layouts of 10 bits, else empty.
-    span: Option<Box<Span>>,
+    /// For layouts of 10 bits.
+    wide: Option<Box<Wide>>,
 }
 
 /// Two rows of pixels on their way to 10 bits.
 #[derive(Debug)]
-struct Span {
-    rgba: [u16; 2 * SPAN * PIXEL_LEN],
-    y: [u16; 2 * SPAN],
+struct Wide {
+    weights: [Weights; 3],
+    /// Blue, green and red of either row.
+    parts: [[[f32; SPAN]; 3]; 2],
+    /// The same over squares of four.
+    means: [[f32; SPAN / 2]; 3],
+    y: [[u16; SPAN]; 2],
     u: [u16; SPAN / 2],
     v: [u16; SPAN / 2],
+}
+
+/// What a sample of 10 bits is made of.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    /// Steps for one of 255 of blue, green and red.
+    parts: [f32; 3],
+    /// Of black, or of no colour.
+    floor: f32,
 }
 
 impl Converter {
@@ -45,8 +61,8 @@ impl Converter {
             ColourSpace::Bt2020 => YuvStandardMatrix::Bt2020,
         };
         let range = if colour.is_full_range { YuvRange::Full } else { YuvRange::Limited };
-        let span = (layout.sample_len() == 2).then(|| Box::new(Span::new()));
-        Converter { layout, range, matrix, span }
+        let wide = (layout.sample_len() == 2).then(|| Box::new(Wide::new(colour)));
+        Converter { layout, range, matrix, wide }
     }
 
     /// Fills `planes`, which are of the converter's layout and the picture's size.
@@ -94,72 +110,53 @@ impl Converter {
     }
 
     fn convert_to_10_bits(&mut self, picture: &Picture<'_>, planes: &mut Planes) {
-        let span = self.span.as_mut().expect("made for layouts of 10 bits");
+        let wide = self.wide.as_mut().expect("made for layouts of 10 bits");
         for y in (0..picture.height).step_by(2) {
+            let rows = [picture.row(y), picture.row(y + 1)];
             for x in (0..picture.width).step_by(SPAN) {
                 let width = SPAN.min(picture.width - x);
-                span.convert(
-                    [picture.row(y), picture.row(y + 1)],
-                    x,
-                    width,
-                    self.range,
-                    self.matrix,
-                );
-                span.put(x, y, width, planes);
+                let from = x * PIXEL_LEN..(x + width) * PIXEL_LEN;
+                wide.convert(rows.map(|row| &row[from.clone()]), width);
+                wide.put(x, y, width, planes);
             }
         }
     }
 }
 
-/// The most exact one without further features of the crate.
-const MODE: YuvConversionMode = YuvConversionMode::Balanced;
-
-impl Span {
-    fn new() -> Span {
-        Span {
-            rgba: [0; 2 * SPAN * PIXEL_LEN],
-            y: [0; 2 * SPAN],
+impl Wide {
+    fn new(colour: Colour) -> Wide {
+        Wide {
+            weights: weights(colour),
+            parts: [[[0.0; SPAN]; 3]; 2],
+            means: [[0.0; SPAN / 2]; 3],
+            y: [[0; SPAN]; 2],
             u: [0; SPAN / 2],
             v: [0; SPAN / 2],
         }
     }
 
-    /// Takes `width` pixels of each row from `x` on.
-    fn convert(
-        &mut self,
-        rows: [&[u8]; 2],
-        x: usize,
-        width: usize,
-        range: YuvRange,
-        matrix: YuvStandardMatrix,
-    ) {
-        let row_len = width * PIXEL_LEN;
-        for (wide, row) in self.rgba.chunks_exact_mut(row_len).zip(rows) {
-            let pixels = row[x * PIXEL_LEN..][..row_len].chunks_exact(PIXEL_LEN);
-            for (wide, pixel) in wide.chunks_exact_mut(PIXEL_LEN).zip(pixels) {
-                // 255 becomes 1023.
-                let widen = |level: u8| u16::from(level) << 2 | u16::from(level) >> 6;
-                wide.copy_from_slice(&[widen(pixel[2]), widen(pixel[1]), widen(pixel[0]), 0]);
-            }
+    /// Takes `width` pixels of either row.
+    fn convert(&mut self, rows: [&[u8]; 2], width: usize) {
+        let [luma, blue, red] = self.weights;
+        for ((row, parts), y) in rows.into_iter().zip(&mut self.parts).zip(&mut self.y) {
+            let (pixels, _) = row.as_chunks();
+            split(&pixels[..width], parts);
+            let [b, g, r] = parts;
+            luma.blend([&b[..width], &g[..width], &r[..width]], &mut y[..width]);
         }
-        let mut image = YuvPlanarImageMut {
-            y_plane: BufferStoreMut::Borrowed(&mut self.y),
-            u_plane: BufferStoreMut::Borrowed(&mut self.u),
-            v_plane: BufferStoreMut::Borrowed(&mut self.v),
-            y_stride: width as u32,
-            u_stride: width as u32 / 2,
-            v_stride: width as u32 / 2,
-            width: width as u32,
-            height: 2,
-        };
-        let rgba = &self.rgba[..2 * row_len];
-        yuv::rgba10_to_i010(&mut image, rgba, row_len as u32, range, matrix)
-            .expect("a span has room for its width");
+        let half = width / 2;
+        let [upper, lower] = &self.parts;
+        for ((upper, lower), mean) in upper.iter().zip(lower).zip(&mut self.means) {
+            average(&upper[..width], &lower[..width], &mut mean[..half]);
+        }
+        let means = self.means.each_ref().map(|mean| &mean[..half]);
+        blue.blend(means, &mut self.u[..half]);
+        red.blend(means, &mut self.v[..half]);
     }
 
     /// Puts what was converted where it belongs.
     fn put(&self, x: usize, y: usize, width: usize, planes: &mut Planes) {
-        let (y0, y1) = self.y[..2 * width].split_at(width);
+        let (y0, y1) = (&self.y[0][..width], &self.y[1][..width]);
         let (u, v) = (&self.u[..width / 2], &self.v[..width / 2]);
         match planes.planes_mut() {
             [luma, blue, red] => {
@@ -180,6 +177,60 @@ impl Span {
             _ => unreachable!("two planes or three"),
         }
     }
+}
+
+impl Weights {
+    /// Makes samples of blue, green and red, all of which are as many.
+    fn blend(&self, [blue, green, red]: [&[f32]; 3], samples: &mut [u16]) {
+        /// Here one step of the last bit of a float is one.
+        const UNIT: f32 = 8_388_608.0;
+        let [of_blue, of_green, of_red] = self.parts;
+        for (((sample, blue), green), red) in samples.iter_mut().zip(blue).zip(green).zip(red) {
+            let value = of_blue * blue + of_green * green + of_red * red + self.floor;
+            *sample = (value.min(1023.0) + UNIT).to_bits() as u16;
+        }
+    }
+}
+
+/// Puts the parts of pixels apart.
+fn split(pixels: &[[u8; PIXEL_LEN]], [blue, green, red]: &mut [[f32; SPAN]; 3]) {
+    let parts = blue.iter_mut().zip(green).zip(red);
+    for (pixel, ((blue, green), red)) in pixels.iter().zip(parts) {
+        let pixel = u32::from_le_bytes(*pixel) as i32;
+        *blue = (pixel & 255) as f32;
+        *green = (pixel >> 8 & 255) as f32;
+        *red = (pixel >> 16 & 255) as f32;
+    }
+}
+
+/// Means of squares of four.
+fn average(upper: &[f32], lower: &[f32], mean: &mut [f32]) {
+    let (upper, lower) = (upper.as_chunks::<2>().0, lower.as_chunks::<2>().0);
+    for ((mean, upper), lower) in mean.iter_mut().zip(upper).zip(lower) {
+        *mean = (upper[0] + upper[1] + lower[0] + lower[1]) * 0.25;
+    }
+}
+
+/// Of Y, U and V.
+fn weights(colour: Colour) -> [Weights; 3] {
+    let (kr, kb) = match colour.space {
+        ColourSpace::Bt601 => (0.299, 0.114),
+        ColourSpace::Bt709 => (0.2126, 0.0722),
+        ColourSpace::Bt2020 => (0.2627, 0.0593),
+    };
+    let kg = 1.0 - kr - kb;
+    let (black, y_steps, uv_steps) =
+        if colour.is_full_range { (0.0, 1023.0, 1023.0) } else { (64.0, 876.0, 896.0) };
+    let weights = |parts: [f64; 3], steps: f64, floor: f32| Weights {
+        parts: parts.map(|part| (part * steps / 255.0) as f32),
+        floor,
+    };
+    let (of_u, of_v) = (2.0 - 2.0 * kb, 2.0 - 2.0 * kr);
+    [
+        weights([kb, kg, kr], y_steps, black),
+        weights([0.5, -kg / of_u, -kr / of_u], uv_steps, 512.0),
+        weights([-kb / of_v, -kg / of_v, 0.5], uv_steps, 512.0),
+    ]
 }
 
 /// The bytes of `count` samples of 16 bits.
