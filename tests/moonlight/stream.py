@@ -5,8 +5,8 @@ usage: stream.py --host HOST --http-port PORT --identity FOLDER [options]
 FOLDER is where peer.py kept the identity that the host is paired with. What is streamed should be the
 host's test source. All pictures and sound are kept and looked at when the stream is over, so that the
 client takes little of the machine while it streams. Prints one object of JSON at the end, and nothing
-else; "error" in it is null if all went as it was asked for. Times are by this machine's monotonic
-clock.
+else; "error" in it is null if all went as it was asked for. Times are by this
+machine's clock, which the host has as well.
 """
 
 import argparse
@@ -114,7 +114,7 @@ FAREWELL = ("LiSendMultiControllerEvent", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def now_us():
-    return time.monotonic_ns() // 1000
+    return time.time_ns() // 1000
 
 
 class Library:
