@@ -95,7 +95,8 @@ fn every_path_is_answered_where_it_belongs_and_to_whom() {
 fn what_is_refused_says_so_in_the_words_and_elements_that_clients_look_for() {
     let daemon = Daemon::start_paired("", &["rsa-2048"]);
     let app = app_id(&daemon, "Desktop");
-    let streams_not = "503\" status_message=\"This host can be paired with but does not stream";
+    let streams_not = "503\" status_message=\"This host has no desktop to show: it streams its test \
+                       picture only, with Capture test in its configuration";
     let table = [
         (format!("/launch?appid={app}&{KEYS}"), streams_not, "<gamesession>0</gamesession>"),
         (

@@ -156,7 +156,7 @@ fn the_stock_client_pairs_over_ipv4_and_ipv6_and_sees_what_is_there() {
         assert!(device.has_apps());
         assert_eq!(device.ask(&["quit"]), json!({ "ok": null }));
         let refusals = [
-            (&["launch", "Desktop"][..], "This host can be paired with but does not stream"),
+            (&["launch", "Desktop"][..], "This host has no desktop to show"),
             (&["resume"], "No running app to resume"),
         ];
         for (words, sentence) in refusals {

@@ -35,6 +35,7 @@ system_files() {
 644 etc/punktfunk.conf
 755 usr/local/bin/punktfunkctl
 755 usr/local/bin/punktfunkd
+644 usr/local/lib/punktfunk/libavenc.so
 644 usr/local/lib/systemd/system/punktfunkd.service
 644 usr/local/lib/systemd/user/punktfunkd.service
 644 usr/local/share/doc/punktfunk/punktfunk.conf
@@ -87,6 +88,7 @@ install_here --user
 644 home/somebody/.config/systemd/user/punktfunkd.service
 755 home/somebody/.local/bin/punktfunkctl
 755 home/somebody/.local/bin/punktfunkd
+644 home/somebody/.local/lib/punktfunk/libavenc.so
 644 home/somebody/.local/share/doc/punktfunk/punktfunk.conf
 END
     pages home/somebody/.local

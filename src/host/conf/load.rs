@@ -375,7 +375,7 @@ mod tests {
             ("EncoderFallback no", "1:17: 'no' is not one of refuse, warn"),
             ("Codecs hevc h263", "1:13: unknown codec \"h263\", one of h264 hevc av1"),
             ("Codecs hevc hevc", "1:13: 'hevc' stands here twice"),
-            ("Codecs", "1:1: Codecs without a value, write Codecs codec ..."),
+            ("Codecs", "1:1: Codecs without a value, write Codecs auto | codec ..."),
             ("BitDepth 12", "1:10: '12' is not one of 8, 10, auto"),
             (
                 "MaxBitrate 20000",

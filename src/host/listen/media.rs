@@ -36,6 +36,10 @@ pub const AUDIO_OFFSET: u16 = 11;
 /// As [`VIDEO_OFFSET`], for RTSP over TCP.
 pub const RTSP_OFFSET: u16 = 21;
 
+/// A frame of some hundred Mbit/s fits into a buffer of so many bytes; below, it is lost where the
+/// way out is busy.
+const BUFFER_LEN_MIN: usize = 1 << 20;
+
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
@@ -86,7 +90,10 @@ impl Ports {
         }
         let granted_len = ports.iter().map(|port: &Port| port.granted_len).min().unwrap_or(0);
         if granted_len < buffer_len {
-            log::warn!(
+            let is_short = granted_len < BUFFER_LEN_MIN;
+            let level = if is_short { log::Level::Warn } else { log::Level::Info };
+            log::log!(
+                level,
                 "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
                  net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more",
             );
