@@ -135,6 +135,7 @@ impl Daemon {
             grants,
             app: wanted.app,
             address: asker.peer,
+            local: asker.local,
             keys: wanted.keys,
             wishes: wanted.wishes,
             offer,

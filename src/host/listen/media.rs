@@ -201,12 +201,9 @@ impl Ports {
         self.host.peer_count() == 0
     }
 
-    /// A handle of the port that a client has pinged, for the threads of its session.
-    pub fn socket(&self, media: Media, path: Option<&Path>) -> io::Result<UdpSocket> {
-        let port = match path {
-            Some(path) => port_for(&self.ports, Use::Ping(media), path),
-            None => self.ports.iter().find(|port| port.purpose == Use::Ping(media)),
-        };
+    /// A handle of the port that a client finds along this path, for the threads of its session.
+    pub fn socket(&self, media: Media, path: &Path) -> io::Result<UdpSocket> {
+        let port = port_for(&self.ports, Use::Ping(media), path);
         port.ok_or_else(|| io::Error::other("no port for it"))?.socket.try_clone()
     }
 

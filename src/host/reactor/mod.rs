@@ -53,6 +53,8 @@ const POST_COUNT_MAX: usize = 16;
 const IMAGE_WAITING_COUNT_MAX: usize = 8;
 /// Answers that are being made when the end comes have this long.
 const STOP_TIME: Duration = Duration::from_millis(500);
+/// Clients that stream then have this long to hear of it, and their threads to end.
+const STOP_TIME_STREAMING: Duration = Duration::from_secs(2);
 
 /// Makes the responder for a configuration, the addresses that are listened on, and the time.
 pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
@@ -370,7 +372,9 @@ impl Reactor {
                 self.parts.notify.stopping();
                 self.parts.daemon.stop(now);
                 self.parts.doors.clear();
-                self.stop_at = Some(now + STOP_TIME);
+                let is_streaming = !self.streams.is_idle();
+                self.stop_at =
+                    Some(now + if is_streaming { STOP_TIME_STREAMING } else { STOP_TIME });
                 if let Some(mdns) = &mut self.parts.mdns {
                     mdns.close(now);
                 }

@@ -9,7 +9,7 @@ use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
 use crate::pipeline::{Counter, Order, Pipeline, Plan, Sockets, Stats};
-use crate::session::{Act, End, Media};
+use crate::session::{Act, End, Media, Session};
 
 /// The threads of all sessions.
 #[derive(Default)]
@@ -100,14 +100,13 @@ impl Reactor {
     }
 
     fn start_stream(&mut self, id: u32, plan: Plan, now: Instant) {
-        let sockets = self.parts.ports.as_ref().map_or_else(
-            || Err(std::io::Error::other("GameStream is off")),
-            |ports| {
-                let (video, audio) =
-                    (ports.socket(Media::Video, None)?, ports.socket(Media::Audio, None)?);
-                Ok(Sockets { video, audio })
-            },
-        );
+        let path = self.parts.daemon.sessions.get(id).map(Session::path);
+        let (Some(ports), Some(path)) = (&self.parts.ports, path) else {
+            return;
+        };
+        let socket = |media| ports.socket(media, &path);
+        let sockets = socket(Media::Video)
+            .and_then(|video| Ok(Sockets { video, audio: socket(Media::Audio)? }));
         let started = sockets.and_then(|sockets| {
             Pipeline::start(plan, Arc::clone(&self.parts.plugins), sockets, &self.waker)
         });

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -153,6 +153,8 @@ pub struct Launch {
     pub app: u32,
     /// Where the request came from.
     pub address: IpAddr,
+    /// The address of the host that was asked.
+    pub local: IpAddr,
     /// The keys that came with it.
     pub keys: SessionKeys,
     /// What else came with it.
@@ -207,6 +209,7 @@ pub struct Session {
     keys: SessionKeys,
     wishes: Wishes,
     address: IpAddr,
+    local: IpAddr,
     audio_ping: PingPayload,
     video_ping: PingPayload,
     connect_data: NonZeroU32,
@@ -307,6 +310,7 @@ impl Sessions {
             keys: launch.keys,
             wishes: launch.wishes,
             address: launch.address,
+            local: launch.local,
             audio_ping: terms.audio_ping,
             video_ping: terms.video_ping,
             connect_data: terms.connect_data,
@@ -499,6 +503,11 @@ impl Session {
     /// What the client wanted to be with its launch.
     pub fn wishes(&self) -> &Wishes {
         &self.wishes
+    }
+
+    /// Where the client is and what it has addressed, as far as its launch tells.
+    pub fn path(&self) -> Path {
+        Path { remote: SocketAddr::new(self.address, 0), local: Some(self.local) }
     }
 
     fn deadline(&self) -> Option<Instant> {

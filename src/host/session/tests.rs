@@ -36,6 +36,7 @@ fn launch(client: u8) -> Launch {
         grants: conf().default_grants,
         app: 1,
         address: [10, 0, 0, client].into(),
+        local: [10, 0, 0, 99].into(),
         keys: SessionKeys { rikey: rikey(), rikeyid: 1 },
         wishes: Wishes { seals_rtsp: true, ..Wishes::default() },
         offer: Offer {
