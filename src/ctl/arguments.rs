@@ -3,8 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 
 use argh::FromArgs;
+
+/// Rates that pictures may be encoded at.
+const RATE_KBPS: RangeInclusive<u32> = 500..=10_000_000;
 
 /// Administer a running punktfunkd. See punktfunkctl(8).
 #[derive(FromArgs, Debug)]
@@ -34,9 +38,13 @@ pub enum Verb {
     Check(Check),
     Client(Client),
     Clients(Clients),
+    Encoders(Encoders),
     LogLevel(LogLevel),
     Pair(Pair),
     Reload(Reload),
+    Session(Session),
+    Sessions(Sessions),
+    Stats(Stats),
     Status(Status),
     Version(Version),
 }
@@ -129,6 +137,26 @@ pub struct Unpair {
 #[argh(subcommand, name = "clients", help_triggers("-h", "--help"))]
 pub struct Clients {}
 
+/// show what can be encoded and by what, or find it out anew
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "encoders", help_triggers("-h", "--help"))]
+pub struct Encoders {
+    #[argh(subcommand)]
+    pub verb: Option<EncodersVerb>,
+}
+
+/// What is done about encoders.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum EncodersVerb {
+    Probe(EncodersProbe),
+}
+
+/// find out anew what can be encoded
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "probe", help_triggers("-h", "--help"))]
+pub struct EncodersProbe {}
+
 /// show what is logged, or change it until the next reload
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "log-level", help_triggers("-h", "--help"))]
@@ -189,6 +217,86 @@ pub struct PairPin {
 #[argh(subcommand, name = "reload", help_triggers("-h", "--help"))]
 pub struct Reload {}
 
+/// change one session
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "session", help_triggers("-h", "--help"))]
+pub struct Session {
+    #[argh(subcommand)]
+    pub verb: SessionVerb,
+}
+
+/// What is done to a session.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum SessionVerb {
+    Bitrate(SessionBitrate),
+    Idr(SessionIdr),
+    Rumble(SessionRumble),
+    Stop(SessionStop),
+}
+
+/// have its pictures encoded at another rate
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "bitrate", help_triggers("-h", "--help"))]
+pub struct SessionBitrate {
+    /// the session's number
+    #[argh(positional)]
+    pub id: u32,
+    /// bits per second, in k, M or G: 20M
+    #[argh(positional, from_str_fn(parse_rate), arg_name = "rate")]
+    pub kbps: u32,
+}
+
+/// have its next picture be an IDR frame
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "idr", help_triggers("-h", "--help"))]
+pub struct SessionIdr {
+    /// the session's number
+    #[argh(positional)]
+    pub id: u32,
+}
+
+/// turn the motors of a gamepad of its client
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "rumble", help_triggers("-h", "--help"))]
+pub struct SessionRumble {
+    /// the session's number
+    #[argh(positional)]
+    pub id: u32,
+    /// the gamepad's number, from 0
+    #[argh(positional)]
+    pub gamepad: u16,
+    /// the strong motor, 0 to 65535
+    #[argh(positional)]
+    pub low: u16,
+    /// the weak motor, 0 to 65535
+    #[argh(positional)]
+    pub high: u16,
+}
+
+/// end it, and its app
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub struct SessionStop {
+    /// the session's number
+    #[argh(positional)]
+    pub id: u32,
+}
+
+/// list sessions
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "sessions", help_triggers("-h", "--help"))]
+pub struct Sessions {}
+
+/// show what sessions have counted and measured
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "stats", help_triggers("-h", "--help"))]
+pub struct Stats {
+    /// the number of one session
+    #[argh(positional)]
+    pub id: Option<u32>,
+}
+
 /// show the host at a glance
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
@@ -198,6 +306,18 @@ pub struct Status {}
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "version", help_triggers("-h", "--help"))]
 pub struct Version {}
+
+/// A rate as punktfunk.conf(5) writes it, in kbit/s.
+fn parse_rate(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is not a rate from 500k to 10G bits per second, such as 20M");
+    let units = [("k", 1), ("M", 1000), ("G", 1_000_000)];
+    let parsed = units.iter().find_map(|(unit, kbps)| Some((text.strip_suffix(unit)?, *kbps)));
+    let (digits, unit_kbps) = parsed.ok_or_else(wrong)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: Option<u32> = if is_number { digits.parse().ok() } else { None };
+    let kbps = count.and_then(|count| count.checked_mul(unit_kbps));
+    kbps.filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
+}
 
 /// What the command line asks for instead of a run.
 #[derive(Debug)]
@@ -259,6 +379,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_is_written_as_in_the_configuration() {
+        let table = [
+            ("20M", Some(20_000)),
+            ("500k", Some(500)),
+            ("10G", Some(10_000_000)),
+            ("499k", None),
+            ("11G", None),
+            ("4294968M", None),
+            ("20", None),
+            ("0", None),
+            ("M", None),
+            ("+2M", None),
+            ("2.5M", None),
+            ("20m", None),
+        ];
+        for (text, kbps) in table {
+            assert_eq!(parse_rate(text).ok(), kbps, "{text}");
+        }
+    }
+
+    #[test]
     fn help_is_asked_for_and_mistakes_are_not() {
         let table = [
             ("-h", true),
@@ -266,7 +407,14 @@ mod tests {
             ("pair -h", true),
             ("pair pin -h", true),
             ("", false),
-            ("stats", false),
+            ("statistics", false),
+            ("stats one", false),
+            ("session", false),
+            ("session stop", false),
+            ("session stop -1", false),
+            ("session bitrate 1", false),
+            ("session rumble 1 0 65536 0", false),
+            ("encoders find", false),
             ("pair pin x", false),
             ("pair pin", false),
             ("client unpair", false),

@@ -5,6 +5,7 @@
 mod arguments;
 mod call;
 mod print;
+mod stays;
 mod verb;
 
 use std::io::{self, Write};

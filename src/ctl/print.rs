@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::arguments::{ClientVerb, PairVerb, Verb};
 use crate::call::Failure;
+use crate::stays;
 
 /// The answer to a verb, in whole lines.
 pub fn text(verb: &Verb, data: &Value) -> String {
@@ -40,6 +41,7 @@ pub fn text(verb: &Verb, data: &Value) -> String {
                 }),
             )
         }
+        Verb::Encoders(_) => stays::encoders(data),
         Verb::LogLevel(_) => format!("{}\n", shown(&data["level"])),
         Verb::Pair(pair) => match pair.verb {
             PairVerb::Deny(_) => format!("pairing {} is refused\n", shown(&data["id"])),
@@ -49,6 +51,9 @@ pub fn text(verb: &Verb, data: &Value) -> String {
             }
         },
         Verb::Reload(_) => reload(data),
+        Verb::Session(session) => stays::changed(&session.verb, data),
+        Verb::Sessions(_) => stays::sessions(data),
+        Verb::Stats(_) => stays::stats(data),
         Verb::Status(_) => status(data),
         Verb::Version(_) => format!("{} {}\n", shown(&data["name"]), shown(&data["version"])),
     }
@@ -136,6 +141,14 @@ fn status(data: &Value) -> String {
     line("clients", &shown(&data["client_count"]));
     line("pairings", &format!("{} under way", shown(&data["pairing_count"])));
     line("connections", &shown(&data["connection_count"]));
+    let (count, streaming_count) = (&data["session_count"], &data["streaming_count"]);
+    line("sessions", &format!("{}, {} streaming", shown(count), shown(streaming_count)));
+    for codec in list(&data["codecs"]) {
+        line("codec", &shown(codec));
+    }
+    if data["stray_count"].as_u64() != Some(0) {
+        line("counted", &format!("stray datagrams {}", shown(&data["stray_count"])));
+    }
     for (name, count) in data["counters"].as_object().into_iter().flatten() {
         if count.as_u64() != Some(0) {
             line("counted", &format!("{} {}", clean(name), shown(count)));
@@ -144,17 +157,21 @@ fn status(data: &Value) -> String {
     text
 }
 
-fn rows(data: &Value, key: &str, row: impl Fn(&Value) -> Vec<String>) -> Vec<Vec<String>> {
+pub(crate) fn rows(
+    data: &Value,
+    key: &str,
+    row: impl Fn(&Value) -> Vec<String>,
+) -> Vec<Vec<String>> {
     list(&data[key]).iter().map(row).collect()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A head and rows in columns, two spaces apart. An empty cell is a dash, so that every row has
 /// the same number of words in its first columns.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
     let column_count = lines[0].len();
@@ -172,7 +189,7 @@ fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     text
 }
 
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) if text.is_empty() => "-".into(),
@@ -182,7 +199,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Text that cannot steer a terminal.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for character in text.chars() {
         match character.is_control() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::arguments::{ClientVerb, PairPin, PairVerb, Verb};
+use crate::arguments::{ClientVerb, PairPin, PairVerb, SessionVerb, Verb};
 use crate::call::{Exit, Failure, call};
 use crate::print;
 
@@ -30,6 +30,10 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
         Verb::Check(check) => check_file(&check.file),
         Verb::Client(client) => change_client(&client.verb, sockets),
         Verb::Clients(_) => get("/v1/clients"),
+        Verb::Encoders(encoders) => match encoders.verb {
+            None => get("/v1/encoders"),
+            Some(_) => call(sockets, "POST", "/v1/encoders/probe", None),
+        },
         Verb::LogLevel(log) if log.level.is_empty() => get("/v1/log-level"),
         Verb::LogLevel(log) => {
             let body = json!({ "level": log.level.join(" ") });
@@ -43,6 +47,12 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
             PairVerb::Pin(pin) => give_pin(pin, sockets),
         },
         Verb::Reload(_) => call(sockets, "POST", "/v1/reload", None),
+        Verb::Session(session) => change_session(&session.verb, sockets),
+        Verb::Sessions(_) => get("/v1/sessions"),
+        Verb::Stats(stats) => match stats.id {
+            None => get("/v1/sessions"),
+            Some(id) => Ok(json!({ "sessions": [get(&format!("/v1/sessions/{id}"))?] })),
+        },
         Verb::Status(_) => get("/v1/status"),
         Verb::Version(_) => get("/v1/version"),
     }
@@ -71,6 +81,24 @@ fn change_client(verb: &ClientVerb, sockets: &[PathBuf]) -> Result<Value, Failur
             call(sockets, "PATCH", &path, Some(&json!({ "name": rename.name })))
         }
         ClientVerb::Unpair(_) => call(sockets, "DELETE", &path, None),
+    }
+}
+
+fn change_session(verb: &SessionVerb, sockets: &[PathBuf]) -> Result<Value, Failure> {
+    let ask = |method: &str, id: u32, rest: &str, body: Option<&Value>| {
+        call(sockets, method, &format!("/v1/sessions/{id}{rest}"), body)
+    };
+    match verb {
+        SessionVerb::Bitrate(bitrate) => {
+            ask("PATCH", bitrate.id, "", Some(&json!({ "bitrate_kbps": bitrate.kbps })))
+        }
+        SessionVerb::Idr(idr) => ask("POST", idr.id, "/idr", None),
+        SessionVerb::Rumble(rumble) => {
+            let motors = json!({ "low": rumble.low, "high": rumble.high });
+            let body = json!({ "gamepad": rumble.gamepad, "rumble": motors });
+            ask("POST", rumble.id, "/feedback", Some(&body))
+        }
+        SessionVerb::Stop(stop) => ask("DELETE", stop.id, "", None),
     }
 }
 

@@ -9,6 +9,9 @@ use std::path::Path;
 use punktfunk_core::net::{netlink, process};
 
 use crate::conf::{Conf, Environment};
+use crate::encode::prober::{self, Prober};
+use crate::listen::launch;
+use crate::state::Directory;
 
 /// What this program can do, for programs that talk to it.
 pub const FEATURES: [&str; 3] = ["gamestream-pairing", "management", "mdns"];
@@ -51,6 +54,9 @@ pub fn report(conf: &Conf, environment: &Environment) -> String {
     {
         line(name, &soft_limit(needle).unwrap_or_else(|| "unknown".into()));
     }
+    for (name, value) in encoders(conf) {
+        line(name, &value);
+    }
     for (name, file) in [("send buffer", "wmem_max"), ("receive buffer", "rmem_max")] {
         let value = fs::read_to_string(Path::new("/proc/sys/net/core").join(file));
         line(
@@ -59,6 +65,21 @@ pub fn report(conf: &Conf, environment: &Environment) -> String {
         );
     }
     text
+}
+
+/// What the state directory remembers of encoders.
+fn encoders(conf: &Conf) -> Vec<(&'static str, String)> {
+    let path = &conf.state_directory;
+    // Opening one that is not there would make it.
+    let known = match path.is_dir().then(|| Directory::open(path, conf.strict_modes)) {
+        None => None,
+        Some(Err(error)) => return vec![("encoders", format!("unknown: {error}"))],
+        Some(Ok(directory)) => prober::load(&directory),
+    };
+    match known {
+        None => vec![("encoders", "not probed yet".into())],
+        known => Prober::new(known).report(&launch::directives(conf)),
+    }
 }
 
 fn wayland_sockets(environment: &Environment) -> String {

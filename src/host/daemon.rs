@@ -215,6 +215,7 @@ impl Daemon {
             log::error!("clients: {why}");
         }
         if let Some((waiter, outcome)) = self.ledger.handle_written(written) {
+            self.hold_sessions(now);
             self.on_change(waiter, outcome, now);
         }
         self.drive_ledger(now);
@@ -293,6 +294,20 @@ impl Daemon {
             let (id, address, state) = (entry.id, entry.address, &entry.state);
             lines.push(format!("state: pairing {id} from {address}, {state}"));
         }
+        for session in self.sessions.all() {
+            lines.push(format!(
+                "state: session {} of {:?} from {}, {}, since {} s",
+                session.id,
+                session.client_name,
+                session.address,
+                session.state(),
+                now.duration_since(session.began).as_secs(),
+            ));
+        }
+        for run in self.sessions.runs() {
+            let title = self.apps.title(run.app).unwrap_or("an app that is gone");
+            lines.push(format!("state: app {title:?} of {} runs", run.client));
+        }
         lines
     }
 
@@ -307,7 +322,9 @@ impl Daemon {
 
     /// Has a change written; its waiter hears of it later.
     pub(crate) fn change(&mut self, change: Change, waiter: Waiter, now: Instant) {
-        if let Err(waiter) = self.ledger.handle_change(change, waiter) {
+        let handled = self.ledger.handle_change(change, waiter);
+        self.hold_sessions(now);
+        if let Err(waiter) = handled {
             let why = "too many changes wait for the disk".to_owned();
             self.on_change(waiter, Outcome::NotWritten(why), now);
         }
@@ -337,6 +354,17 @@ impl Daemon {
             if let Some(connection) = ended.waiting {
                 let body = document::refusal(400, &failure.to_string(), Some(("paired", "0")));
                 self.push(Effect::Answer(connection, gamestream::xml(200, &body)));
+            }
+        }
+    }
+
+    /// Holds those who are here to what the list of clients says now.
+    fn hold_sessions(&mut self, now: Instant) {
+        for fingerprint in self.sessions.clients() {
+            let mut clients = self.ledger.trust().clients().iter();
+            match clients.find(|client| client.certificate.fingerprint() == fingerprint) {
+                None => self.sessions.forget(fingerprint, now),
+                Some(client) => self.sessions.set_grants(fingerprint, client.grants, now),
             }
         }
     }

@@ -15,6 +15,8 @@ use crate::state::{self, Directory};
 pub struct Prober {
     abilities: Option<Abilities>,
     state: State,
+    /// Whether what is known holds for a plug-in of the same version.
+    trusts_known: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +53,7 @@ pub fn store(directory: &Directory, abilities: &Abilities) -> Result<(), state::
 impl Prober {
     /// `cached` is what the state directory remembers.
     pub fn new(cached: Option<Abilities>) -> Prober {
-        Prober { abilities: cached, state: State::Wanted }
+        Prober { abilities: cached, state: State::Wanted, trusts_known: true }
     }
 
     /// Whether a probe is to be begun now, which then is under way. To be asked once everything is
@@ -64,11 +66,17 @@ impl Prober {
         is_wanted
     }
 
-    /// Has it done again, unless it is under way.
+    /// Has it done again from the beginning, unless it is under way.
     pub fn request(&mut self) {
         if self.state != State::Running {
             self.state = State::Wanted;
+            self.trusts_known = false;
         }
+    }
+
+    /// What a probe need not find out again if the plug-in is of the same version.
+    pub fn cached(&self) -> Option<&Abilities> {
+        self.abilities.as_ref().filter(|_| self.trusts_known)
     }
 
     /// What came of the probe. Returns what is to be stored, if it is not what was known.
@@ -211,6 +219,9 @@ mod tests {
         assert_eq!((asks, new), ([true, false], Some(found)));
         assert_eq!((mode_support, asks_again, unchanged), (1, true, None));
         assert!(second.choice(&DEFAULT).invalidates());
+        assert!(second.cached().is_some());
+        second.request();
+        assert!(second.cached().is_none(), "who asks wants to know it anew");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use punktfunk_core::proto::input::{GamepadEvent, Input, Pointer, Wheel};
+use punktfunk_core::proto::input::{GamepadEvent, GamepadIndex, Input, Pointer, Wheel};
 
 use crate::grants::{Grant, Grants};
 
@@ -10,6 +10,7 @@ use crate::grants::{Grant, Grants};
 #[derive(Debug)]
 pub struct Injector {
     grants: Grants,
+    gamepad_count_max: u8,
     counts: [u64; KINDS.len()],
     refused_count: u64,
 }
@@ -36,22 +37,40 @@ pub const KINDS: [(&str, Grant); 17] = [
 ];
 
 impl Injector {
-    /// For a client that may do this much.
-    pub fn new(grants: Grants) -> Injector {
-        Injector { grants, counts: [0; KINDS.len()], refused_count: 0 }
+    /// For a client that may do this much, and with so many gamepads.
+    pub fn new(grants: Grants, gamepad_count_max: u8) -> Injector {
+        Injector { grants, gamepad_count_max, counts: [0; KINDS.len()], refused_count: 0 }
+    }
+
+    /// The client may do this much from now on.
+    pub fn set_grants(&mut self, grants: Grants) {
+        if self.grants.without(grants) != Grants::NONE {
+            // What it holds down it could not let go of any more.
+            self.release_all();
+        }
+        self.grants = grants;
+    }
+
+    /// Whether a gamepad is one of those that the client may have.
+    pub fn sees(&self, gamepad: GamepadIndex) -> bool {
+        gamepad.value() < self.gamepad_count_max
     }
 
     /// Takes what the client does.
     pub fn handle(&mut self, input: &Input) {
         let kind = kind(input);
-        if self.grants.contains(KINDS[kind].1) {
+        let is_seen = match input {
+            Input::Gamepad(gamepad) => self.sees(gamepad.index),
+            _ => true,
+        };
+        if is_seen && self.grants.contains(KINDS[kind].1) {
             self.counts[kind] += 1;
         } else {
             self.refused_count += 1;
         }
     }
 
-    /// The session ends: nothing that is down may stay down.
+    /// Nothing that is down may stay down.
     pub fn release_all(&mut self) {}
 
     /// What came so far, by kind.
@@ -59,7 +78,7 @@ impl Injector {
         KINDS.iter().zip(self.counts).map(|((name, _), count)| (*name, count))
     }
 
-    /// What the client may not do and tried.
+    /// What the client may not do and tried, at gamepads beyond those that it may have too.
     pub fn refused_count(&self) -> u64 {
         self.refused_count
     }
@@ -92,7 +111,7 @@ fn kind(input: &Input) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use punktfunk_core::proto::input::{Key, KeyEvent, Modifiers, Text};
+    use punktfunk_core::proto::input::{Gamepad, Key, KeyEvent, Modifiers, Text};
 
     use super::*;
 
@@ -104,7 +123,7 @@ mod tests {
     fn what_is_granted_arrives_and_the_rest_is_counted() {
         let text = Input::Text(Text::new("a").unwrap());
         let button = Input::Pointer(Pointer::MoveBy { dx: 1, dy: 0 });
-        let mut injector = Injector::new(Grants::parse(["keyboard", "view"]).unwrap());
+        let mut injector = Injector::new(Grants::parse(["keyboard", "view"]).unwrap(), 4);
 
         for input in [key(true), key(false), text, button] {
             injector.handle(&input);
@@ -113,5 +132,24 @@ mod tests {
         let came: Vec<_> = injector.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(came, [("key_down", 1), ("key_up", 1), ("text", 1)]);
         assert_eq!(injector.refused_count(), 1);
+    }
+
+    #[test]
+    fn grants_may_change_and_gamepads_have_a_bound() {
+        let left = |index| {
+            let index = GamepadIndex::new(index).unwrap();
+            Input::Gamepad(Gamepad { index, event: GamepadEvent::Left })
+        };
+        let mut injector = Injector::new(Grants::parse(["gamepad", "view"]).unwrap(), 2);
+
+        injector.handle(&key(true));
+        injector.set_grants(Grants::parse(["keyboard", "gamepad", "view"]).unwrap());
+        for input in [key(true), left(0), left(1), left(2), left(15)] {
+            injector.handle(&input);
+        }
+
+        let came: Vec<_> = injector.counts().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(came, [("gamepad_left", 2), ("key_down", 1)]);
+        assert_eq!(injector.refused_count(), 3);
     }
 }

@@ -133,6 +133,7 @@ impl Daemon {
             client,
             client_name,
             grants,
+            gamepad_count_max: self.conf.gamepads_max,
             app: wanted.app,
             address: asker.peer,
             local: asker.local,
@@ -255,7 +256,8 @@ impl Daemon {
     }
 }
 
-fn directives(conf: &Conf) -> Directives {
+/// What a configuration says of encoders.
+pub fn directives(conf: &Conf) -> Directives {
     Directives {
         encoder: match conf.encoder {
             Encoder::Auto => None,

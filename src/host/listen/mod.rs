@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod gamestream;
-mod launch;
+pub mod launch;
 pub mod mdns;
 pub mod media;
 pub mod mgmt;

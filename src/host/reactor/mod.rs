@@ -127,6 +127,8 @@ pub struct Reactor {
     table: Table,
     streams: Streams,
     errands: Errands<Done>,
+    /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
+    probes: Errands<Done>,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -165,6 +167,7 @@ impl Reactor {
         let (post_sender, posts) = sync_channel(POST_COUNT_MAX);
         Ok(Reactor {
             errands: Errands::new(Arc::clone(&waker)),
+            probes: Errands::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -240,13 +243,14 @@ impl Reactor {
 
     /// One bounded turn for everyone.
     fn turn(&mut self, now: Instant) {
-        while let Some(done) = self.errands.poll() {
+        while let Some(done) = self.errands.poll().or_else(|| self.probes.poll()) {
             self.on_done(done, now);
         }
         while let Ok(post) = self.posts.try_recv() {
             let facts = self.facts();
             self.parts.daemon.handle_post(post, &facts, now);
         }
+        self.probe_encoders();
         for index in 0..self.parts.doors.len() {
             for accepted in self.parts.doors[index].poll_turn(now) {
                 self.on_accepted(accepted, now);
@@ -427,19 +431,19 @@ impl Reactor {
         }
     }
 
-    /// Has it found out what can be encoded, after everything is ready.
+    /// Has it found out what can be encoded, where somebody wants to know.
     fn probe_encoders(&mut self) {
-        if !self.parts.daemon.prober.poll_probe() {
+        if self.stop_at.is_some() || !self.parts.daemon.prober.poll_probe() {
             return;
         }
         let plugins = Arc::clone(&self.parts.plugins);
         let program = self.parts.prober.clone();
-        let cached = self.parts.daemon.prober.abilities().cloned();
+        let cached = self.parts.daemon.prober.cached().cloned();
         let job = move || {
             let plugin = plugins.find().map_err(|error| error.to_string());
             Done::Probed(plugin.and_then(|it| probe::run(&program, &it, cached.as_ref())))
         };
-        if let Err(error) = self.errands.give(job) {
+        if let Err(error) = self.probes.give(job) {
             self.on_probed(Err(error.to_string()));
         }
     }
@@ -513,6 +517,7 @@ impl Reactor {
                 .collect(),
             mdns_instance: self.parts.mdns.as_ref().map(|mdns| mdns.instance().to_owned()),
             mdns_interfaces: self.parts.mdns.as_ref().map(Mdns::interfaces).unwrap_or_default(),
+            streams: self.streams.figures(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
+use crate::listen::mgmt::Figures;
 use crate::pipeline::{Counter, Order, Pipeline, Plan, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
 
@@ -21,8 +22,10 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn get(&self, id: u32) -> Option<&Pipeline> {
-        self.running.iter().find(|(other, _)| *other == id).map(|(_, pipeline)| pipeline)
+    /// What the threads of each session have counted and measured.
+    pub(super) fn figures(&self) -> Vec<(u32, Figures)> {
+        let running = self.running.iter();
+        running.map(|(id, pipeline)| (*id, Figures::of(pipeline.stats()))).collect()
     }
 
     /// Whether nobody has a thread any more.

@@ -151,9 +151,10 @@ impl Sessions {
         let Some(session) = self.get_mut(id) else {
             return false;
         };
+        let is_seen = session.input.sees(gamepad);
         let control = &mut session.control;
-        let Some(peer) = control.client.filter(|_| control.gamepads.take(gamepad, &feedback))
-        else {
+        let can = is_seen && control.gamepads.take(gamepad, &feedback);
+        let Some(peer) = control.client.filter(|_| can) else {
             return false;
         };
         let act = control.say(peer, &HostMessage::Feedback { gamepad, feedback });

@@ -36,7 +36,8 @@ use punktfunk_core::proto::gamestream::rtsp::handshake::{
 };
 use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
 
-use crate::grants::Grants;
+use crate::encode::Settings;
+use crate::grants::{Grant, Grants};
 use crate::inject::Injector;
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
@@ -86,6 +87,8 @@ pub enum End {
     NoPicture(String),
     /// The same client begins another, or another client takes over.
     Replaced,
+    /// The client may not see the host any more.
+    Revoked,
     /// The daemon stops.
     Stopped,
     /// What is said in its name is not the client's.
@@ -98,9 +101,12 @@ impl End {
     /// What the client is told, where it is to be told anything.
     fn termination(&self) -> Option<Termination> {
         match self {
-            End::Cancelled | End::Dismissed | End::Replaced | End::Stopped | End::Unpaired => {
-                Some(Termination::Graceful)
-            }
+            End::Cancelled
+            | End::Dismissed
+            | End::Replaced
+            | End::Revoked
+            | End::Stopped
+            | End::Unpaired => Some(Termination::Graceful),
             End::NoPicture(_) => Some(Termination::FrameConversion),
             End::ClientGone | End::ClientLeft | End::NeverCame | End::Tampered => None,
         }
@@ -123,6 +129,7 @@ impl fmt::Display for End {
                 End::Dismissed => "the administrator ended it",
                 End::NeverCame => "client did not connect",
                 End::Replaced => "another session took its place",
+                End::Revoked => "client may not see this host any more",
                 End::Stopped => "daemon stops",
                 End::Tampered => "forged messages on its control stream",
                 _ => "client unpaired",
@@ -140,6 +147,27 @@ pub struct Run {
     pub app: u32,
 }
 
+/// How far a session has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The client has said what it wants, and is to connect.
+    Announced,
+    /// The client is to say what it wants.
+    Launched,
+    /// Everything is connected.
+    Streaming,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Announced => "announced",
+            State::Launched => "launched",
+            State::Streaming => "streaming",
+        })
+    }
+}
+
 /// Who asks for a session, and how it is to be.
 #[derive(Debug)]
 pub struct Launch {
@@ -149,6 +177,8 @@ pub struct Launch {
     pub client_name: String,
     /// What it may do.
     pub grants: Grants,
+    /// Gamepads of it that are seen.
+    pub gamepad_count_max: u8,
     /// The id of the app.
     pub app: u32,
     /// Where the request came from.
@@ -200,6 +230,8 @@ pub struct Session {
     pub grants: Grants,
     /// The id of its app.
     pub app: u32,
+    /// Where it was launched from.
+    pub address: IpAddr,
     /// When it was launched.
     pub began: Instant,
     /// What the client does.
@@ -208,7 +240,6 @@ pub struct Session {
     pub encoder: Option<String>,
     keys: SessionKeys,
     wishes: Wishes,
-    address: IpAddr,
     local: IpAddr,
     audio_ping: PingPayload,
     video_ping: PingPayload,
@@ -225,6 +256,8 @@ pub struct Session {
 #[derive(Debug)]
 struct Stream {
     announce: Announce,
+    /// What its pictures are encoded with.
+    encoding: Settings,
     /// When the client must be there.
     deadline: Option<Instant>,
     video_path: Option<Path>,
@@ -303,13 +336,13 @@ impl Sessions {
             client_name: launch.client_name,
             grants: launch.grants,
             app: launch.app,
+            address: launch.address,
             began: now,
-            input: Injector::new(launch.grants),
+            input: Injector::new(launch.grants, launch.gamepad_count_max),
             encoder: None,
             control: Control::default(),
             keys: launch.keys,
             wishes: launch.wishes,
-            address: launch.address,
             local: launch.local,
             audio_ping: terms.audio_ping,
             video_ping: terms.video_ping,
@@ -370,6 +403,7 @@ impl Sessions {
         session.control.set_scheme(scheme, &session.keys.rikey);
         session.stream = Some(Stream {
             announce,
+            encoding: plan.encoder.clone(),
             deadline: Some(now + ARRIVAL_TIME),
             video_path: None,
             audio_path: None,
@@ -433,6 +467,42 @@ impl Sessions {
         }
     }
 
+    /// Tells the threads of a session's pictures something. `false`: it has no pictures yet.
+    pub fn order(&mut self, id: u32, order: Order) -> bool {
+        let Some(stream) = self.get_mut(id).and_then(|session| session.stream.as_mut()) else {
+            return false;
+        };
+        if let Order::Bitrate(kbps) = order {
+            stream.encoding.bitrate_kbps = kbps;
+        }
+        self.acts.push_back(Act::Order(id, order));
+        true
+    }
+
+    /// Holds the sessions of a client to what it may do now. Whether there is sound is settled when
+    /// a session begins, and stays.
+    pub fn set_grants(&mut self, client: Fingerprint, grants: Grants, now: Instant) {
+        if !grants.contains(Grant::View) {
+            return self.end_all(|session| session.client == client, &End::Revoked, now);
+        }
+        for session in self.sessions.iter_mut().filter(|session| session.client == client) {
+            session.grants = grants;
+            session.input.set_grants(grants);
+        }
+    }
+
+    /// A client is not known any more: its sessions end, and so does its app.
+    pub fn forget(&mut self, client: Fingerprint, now: Instant) {
+        self.end_all(|session| session.client == client, &End::Unpaired, now);
+        self.runs.retain(|run| run.client != client);
+    }
+
+    /// Everyone who has a session or an app, some perhaps twice.
+    pub fn clients(&self) -> Vec<Fingerprint> {
+        let sessions = self.sessions.iter().map(|session| session.client);
+        sessions.chain(self.runs.iter().map(|run| run.client)).collect()
+    }
+
     /// Ends the sessions for which `is_it` holds.
     pub fn end_all(&mut self, is_it: impl Fn(&Session) -> bool, end: &End, now: Instant) {
         for id in self.ids(is_it) {
@@ -493,6 +563,20 @@ impl Session {
     /// How the client wants it, once that is announced.
     pub fn announce(&self) -> Option<&Announce> {
         self.stream.as_ref().map(|stream| &stream.announce)
+    }
+
+    /// What its pictures are encoded with, once that is settled.
+    pub fn encoding(&self) -> Option<&Settings> {
+        self.stream.as_ref().map(|stream| &stream.encoding)
+    }
+
+    /// How far it has come.
+    pub fn state(&self) -> State {
+        match &self.stream {
+            None => State::Launched,
+            Some(stream) if stream.deadline.is_some() => State::Announced,
+            Some(_) => State::Streaming,
+        }
     }
 
     /// Whether the control stream is connected.

@@ -16,7 +16,7 @@ use crate::ledger::{Change, Outcome};
 use crate::listen::gamestream;
 use crate::pairing::{self, Entry, State};
 use crate::trust::{self, Client};
-use crate::{capability, log};
+use crate::{capability, log, session};
 
 impl Daemon {
     /// Takes what the API is asked. The answer is sent at once, or when the disk has spoken.
@@ -26,18 +26,29 @@ impl Daemon {
             Command::Apps => Ok(self.apps_report()),
             Command::Clients => Ok(self.clients_report(facts)),
             Command::Document => Err(Refusal::no_answer()), // the engine has it
+            Command::Encoders => Ok(self.encoders_report()),
+            Command::EndSession { id } => self.end_session(id, now),
+            Command::Feedback { id, gamepad, feedback } => self.feed_back(id, gamepad, feedback),
             Command::Grant { fingerprint, given, taken } => {
                 let waiter = Waiter::Command(reply, CommandKind::Grant(fingerprint));
                 return self.change(Change::Grant { fingerprint, given, taken }, waiter, now);
             }
             Command::LogLevel => Ok(log_level_report()),
             Command::Pairings => Ok(self.pairings_report(now)),
+            Command::ProbeEncoders => {
+                self.prober.request();
+                Ok(self.encoders_report())
+            }
             Command::Reject { id } => self.reject(id, now),
             Command::Reload => return self.reload(Some(reply)),
             Command::Rename { fingerprint, name } => {
                 let waiter = Waiter::Command(reply, CommandKind::Rename(fingerprint));
                 return self.change(Change::Rename(fingerprint, name), waiter, now);
             }
+            Command::RequestIdr { id } => self.request_idr(id),
+            Command::Session { id } => self.session_report(id, facts, now),
+            Command::Sessions => Ok(self.sessions_report(facts, now)),
+            Command::SetBitrate { id, kbps } => self.set_bitrate(id, kbps, facts, now),
             Command::SetLogLevel { level } => set_log_level(&level),
             Command::Status => Ok(self.status_report(facts, now)),
             Command::SubmitPin { id, fingerprint, pin } => {
@@ -173,6 +184,10 @@ impl Daemon {
             .as_ref()
             .map(|instance| json!({ "instance": instance, "interfaces": facts.mdns_interfaces }));
         let counters: HashMap<&str, u64> = self.counters.named().into_iter().collect();
+        let sessions = self.sessions.all();
+        let streaming = sessions.iter().filter(|it| it.state() == session::State::Streaming);
+        let choice = self.choice();
+        let codecs: Vec<String> = choice.codecs().iter().map(ToString::to_string).collect();
         Report(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "host_name": self.conf.host_name,
@@ -184,6 +199,10 @@ impl Daemon {
             "client_count": self.ledger.trust().clients().len(),
             "pairing_count": self.pairings.pending_count(),
             "connection_count": facts.connection_count,
+            "session_count": sessions.len(),
+            "streaming_count": streaming.count(),
+            "stray_count": self.sessions.stray_count(),
+            "codecs": codecs,
             "counters": counters,
         }))
     }

@@ -2,7 +2,8 @@
 //!
 //! A request passes through the reactor's own HTTP code; [`front`] says who may ask; [`engine`],
 //! which is tiny_http on a thread of its own, gets what passed; [`route`] says what it means;
-//! [`desk`] answers it on the reactor's thread, to which it comes as a [`Post`].
+//! [`desk`] answers it on the reactor's thread, to which it comes as a [`Post`]; [`stay`] what is
+//! about sessions.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod desk;
 mod engine;
 pub mod front;
 pub mod route;
+mod stay;
 pub mod token;
 
 use std::sync::mpsc::SyncSender;
@@ -22,6 +24,7 @@ pub use route::{Answer, Refusal};
 
 use super::table::Plane;
 use crate::grants::Grants;
+use crate::pipeline::{COUNTERS, Percentiles, STAGES, Stats};
 use route::Command;
 
 /// What the engine asks of the reactor.
@@ -46,4 +49,25 @@ pub struct Facts {
     pub mdns_instance: Option<String>,
     /// The interfaces that it is announced on.
     pub mdns_interfaces: Vec<String>,
+    /// Of each session that has threads, by its number.
+    pub streams: Vec<(u32, Figures)>,
+}
+
+/// What the threads of a session have counted and measured at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// In the order of [`COUNTERS`].
+    pub counts: [u64; COUNTERS.len()],
+    /// In the order of [`STAGES`].
+    pub stages: [Percentiles; STAGES.len()],
+}
+
+impl Figures {
+    /// Those of now.
+    pub fn of(stats: &Stats) -> Figures {
+        Figures {
+            counts: COUNTERS.map(|(counter, _)| stats.count(counter)),
+            stages: STAGES.map(|(stage, _)| stats.percentiles(stage)),
+        }
+    }
 }

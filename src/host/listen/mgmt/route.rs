@@ -2,12 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
 use punktfunk_core::proto::cert::Fingerprint;
+use punktfunk_core::proto::input::{self, GamepadIndex, Sensor};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Grants;
+
+/// Rates that pictures may be encoded at.
+const BITRATE_KBPS: RangeInclusive<u32> = 500..=10_000_000;
 
 /// What the API is asked for.
 #[derive(Debug, PartialEq)]
@@ -18,6 +25,22 @@ pub enum Command {
     Clients,
     /// The description of this API.
     Document,
+    /// What can be encoded, and by what.
+    Encoders,
+    /// A session is over.
+    EndSession {
+        /// The session's number.
+        id: u32,
+    },
+    /// Something for a gamepad of a session's client to do.
+    Feedback {
+        /// The session's number.
+        id: u32,
+        /// Which gamepad.
+        gamepad: GamepadIndex,
+        /// What.
+        feedback: input::Feedback,
+    },
     /// Other grants for a client.
     Grant {
         /// The client.
@@ -31,6 +54,8 @@ pub enum Command {
     LogLevel,
     /// Pairings under way, and the last ones that are over.
     Pairings,
+    /// What can be encoded is to be found out anew.
+    ProbeEncoders,
     /// No trust for the device of a pairing under way.
     Reject {
         /// The pairing's number.
@@ -44,6 +69,25 @@ pub enum Command {
         fingerprint: Fingerprint,
         /// What to call it.
         name: String,
+    },
+    /// A session's next picture is to be an IDR frame.
+    RequestIdr {
+        /// The session's number.
+        id: u32,
+    },
+    /// One session.
+    Session {
+        /// Its number.
+        id: u32,
+    },
+    /// Everyone who is here.
+    Sessions,
+    /// A session's pictures are to be encoded at another rate.
+    SetBitrate {
+        /// The session's number.
+        id: u32,
+        /// The rate.
+        kbps: u32,
     },
     /// What is to be logged until the configuration is read again.
     SetLogLevel {
@@ -212,6 +256,8 @@ const ROUTES: &[Route] = &[
         }
         Ok(Command::Grant { fingerprint: ask.fingerprint()?, given: grant, taken: revoke })
     }),
+    ("GET", "/v1/encoders", |_| Ok(Command::Encoders)),
+    ("POST", "/v1/encoders/probe", |_| Ok(Command::ProbeEncoders)),
     ("GET", "/v1/log-level", |_| Ok(Command::LogLevel)),
     ("PUT", "/v1/log-level", |ask| {
         let LogLevel { level } = ask.json()?;
@@ -220,10 +266,29 @@ const ROUTES: &[Route] = &[
     ("GET", "/v1/pairings", |_| Ok(Command::Pairings)),
     ("POST", "/v1/pairings/{id}/pin", |ask| {
         let SubmitPin { fingerprint, pin } = ask.json()?;
-        Ok(Command::SubmitPin { id: ask.id()?, fingerprint: parse_fingerprint(&fingerprint)?, pin })
+        let fingerprint = parse_fingerprint(&fingerprint)?;
+        Ok(Command::SubmitPin { id: ask.id("pairing")?, fingerprint, pin })
     }),
-    ("POST", "/v1/pairings/{id}/reject", |ask| Ok(Command::Reject { id: ask.id()? })),
+    ("POST", "/v1/pairings/{id}/reject", |ask| Ok(Command::Reject { id: ask.id("pairing")? })),
     ("POST", "/v1/reload", |_| Ok(Command::Reload)),
+    ("GET", "/v1/sessions", |_| Ok(Command::Sessions)),
+    ("GET", "/v1/sessions/{id}", |ask| Ok(Command::Session { id: ask.session()? })),
+    ("PATCH", "/v1/sessions/{id}", |ask| {
+        let SetBitrate { bitrate_kbps: kbps } = ask.json()?;
+        if !BITRATE_KBPS.contains(&kbps) {
+            let (min, max) = (BITRATE_KBPS.start(), BITRATE_KBPS.end());
+            return Err(Refusal::bad_request(&format!("bitrate_kbps is from {min} to {max}")));
+        }
+        Ok(Command::SetBitrate { id: ask.session()?, kbps })
+    }),
+    ("DELETE", "/v1/sessions/{id}", |ask| Ok(Command::EndSession { id: ask.session()? })),
+    ("POST", "/v1/sessions/{id}/feedback", |ask| {
+        let wanted: Feedback = ask.json()?;
+        let gamepad = GamepadIndex::new(wanted.gamepad)
+            .ok_or_else(|| Refusal::bad_request("gamepads are numbered from 0 to 15"))?;
+        Ok(Command::Feedback { id: ask.session()?, gamepad, feedback: wanted.feedback()? })
+    }),
+    ("POST", "/v1/sessions/{id}/idr", |ask| Ok(Command::RequestIdr { id: ask.session()? })),
     ("GET", "/v1/status", |_| Ok(Command::Status)),
     ("GET", "/v1/version", |_| Ok(Command::Version)),
 ];
@@ -256,6 +321,90 @@ struct SubmitPin {
     pin: Pin,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetBitrate {
+    bitrate_kbps: u32,
+}
+
+/// One of these is to be there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Feedback {
+    gamepad: u16,
+    led: Option<Led>,
+    motion_rate: Option<MotionRate>,
+    rumble: Option<Rumble>,
+    rumble_triggers: Option<RumbleTriggers>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Led {
+    red: u8,
+    green: u8,
+    blue: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MotionRate {
+    sensor: SensorName,
+    rate_hz: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SensorName {
+    Accelerometer,
+    Gyroscope,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rumble {
+    low: u16,
+    high: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RumbleTriggers {
+    left: u16,
+    right: u16,
+}
+
+impl Feedback {
+    fn feedback(self) -> Result<input::Feedback, Refusal> {
+        let Feedback { gamepad: _, led, motion_rate, rumble, rumble_triggers } = self;
+        let wanted = [
+            led.map(|Led { red, green, blue }| input::Feedback::Led { red, green, blue }),
+            motion_rate.map(|MotionRate { sensor, rate_hz }| {
+                let sensor = match sensor {
+                    SensorName::Accelerometer => Sensor::Accelerometer,
+                    SensorName::Gyroscope => Sensor::Gyroscope,
+                };
+                input::Feedback::MotionRate { sensor, rate_hz }
+            }),
+            rumble.map(|Rumble { low, high }| input::Feedback::Rumble {
+                low_frequency: low,
+                high_frequency: high,
+            }),
+            rumble_triggers.map(|RumbleTriggers { left, right }| input::Feedback::RumbleTriggers {
+                left,
+                right,
+            }),
+        ];
+        let mut wanted = wanted.into_iter().flatten();
+        match (wanted.next(), wanted.next()) {
+            (Some(feedback), None) => Ok(feedback),
+            _ => Err(Refusal::bad_request(
+                "one of led, motion_rate, rumble and rumble_triggers is to be given",
+            )),
+        }
+    }
+}
+
 impl Ask<'_> {
     fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         // serde takes the fields of a structure from an array as well.
@@ -271,10 +420,14 @@ impl Ask<'_> {
         parse_fingerprint(self.parameter)
     }
 
-    fn id(&self) -> Result<u64, Refusal> {
+    fn id<T: FromStr>(&self, what: &str) -> Result<T, Refusal> {
         let is_number = self.parameter.bytes().all(|byte| byte.is_ascii_digit());
         let id = if is_number { self.parameter.parse().ok() } else { None };
-        id.ok_or_else(|| Refusal::bad_request("a pairing is named by its number"))
+        id.ok_or_else(|| Refusal::bad_request(&format!("a {what} is named by its number")))
+    }
+
+    fn session(&self) -> Result<u32, Refusal> {
+        self.id("session")
     }
 }
 
@@ -399,6 +552,14 @@ mod tests {
             ("POST", "/v1/pairings/7/reject", "", Ok(Command::Reject { id: 7 })),
             ("POST", "/v1/pairings/+7/reject", "", Err(400)),
             ("POST", "/v1/pairings//reject", "", Err(400)),
+            ("GET", "/v1/sessions", "", Ok(Command::Sessions)),
+            ("GET", "/v1/sessions/3", "", Ok(Command::Session { id: 3 })),
+            ("GET", "/v1/sessions/-3", "", Err(400)),
+            ("GET", "/v1/sessions/4294967296", "", Err(400)),
+            ("DELETE", "/v1/sessions/3", "", Ok(Command::EndSession { id: 3 })),
+            ("POST", "/v1/sessions/3/idr", "", Ok(Command::RequestIdr { id: 3 })),
+            ("GET", "/v1/encoders", "", Ok(Command::Encoders)),
+            ("POST", "/v1/encoders/probe", "", Ok(Command::ProbeEncoders)),
             ("POST", "/v1/pairings/7/pin", "{\"pin\":\"1234\"}", Err(400)),
             ("POST", "/v1/pairings/7/pin", "{\"pin\":1234}", Err(400)),
             ("PATCH", &client, "{\"name\":\"tv\",\"more\":1}", Err(400)),
@@ -414,6 +575,71 @@ mod tests {
         for (method, target, body, expected) in table {
             let parsed = parse(method, target, body.as_bytes());
             assert_eq!(parsed.map_err(|refusal| refusal.status()), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_one_that_pictures_may_have() {
+        let table = [
+            ("{\"bitrate_kbps\":500}", Some(500)),
+            ("{\"bitrate_kbps\":10000000}", Some(10_000_000)),
+            ("{\"bitrate_kbps\":499}", None),
+            ("{\"bitrate_kbps\":10000001}", None),
+            ("{\"bitrate_kbps\":4294967296}", None),
+            ("{\"bitrate_kbps\":-1}", None),
+            ("{\"bitrate_kbps\":1e3}", None),
+            ("{\"bitrate_kbps\":\"20M\"}", None),
+            ("{}", None),
+        ];
+        for (body, kbps) in table {
+            let parsed = parse("PATCH", "/v1/sessions/3", body.as_bytes());
+
+            let expected = kbps.map(|kbps| Command::SetBitrate { id: 3, kbps }).ok_or(400);
+            assert_eq!(parsed.map_err(|refusal| refusal.status()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn feedback_is_one_thing_for_one_gamepad() {
+        use input::Feedback::{Led, MotionRate, Rumble, RumbleTriggers};
+        let rumble = Rumble { low_frequency: 65535, high_frequency: 0 };
+        let gyroscope = MotionRate { sensor: Sensor::Gyroscope, rate_hz: 100 };
+        let table = [
+            ("0,\"rumble\":{\"low\":65535,\"high\":0}", Some((0, rumble))),
+            (
+                "15,\"led\":{\"red\":1,\"green\":2,\"blue\":255}",
+                Some((15, Led { red: 1, green: 2, blue: 255 })),
+            ),
+            (
+                "1,\"rumble_triggers\":{\"left\":1,\"right\":2}",
+                Some((1, RumbleTriggers { left: 1, right: 2 })),
+            ),
+            ("1,\"motion_rate\":{\"sensor\":\"gyroscope\",\"rate_hz\":100}", Some((1, gyroscope))),
+            ("16,\"rumble\":{\"low\":1,\"high\":0}", None),
+            ("-1,\"rumble\":{\"low\":1,\"high\":0}", None),
+            ("0,\"rumble\":{\"low\":65536,\"high\":0}", None),
+            ("0,\"rumble\":{\"low\":1}", None),
+            ("0,\"rumble\":{\"low\":1,\"high\":0,\"more\":0}", None),
+            ("0,\"led\":{\"red\":256,\"green\":2,\"blue\":255}", None),
+            ("0,\"motion_rate\":{\"sensor\":\"nose\",\"rate_hz\":100}", None),
+            ("0,\"rumble\":null", None),
+            ("0", None),
+            (
+                "0,\"rumble\":{\"low\":1,\"high\":0},\"rumble_triggers\":{\"left\":1,\"right\":2}",
+                None,
+            ),
+        ];
+        for (rest, expected) in table {
+            let body = format!("{{\"gamepad\":{rest}}}");
+
+            let parsed = parse("POST", "/v1/sessions/3/feedback", body.as_bytes());
+
+            let expected = expected.map(|(gamepad, feedback)| Command::Feedback {
+                id: 3,
+                gamepad: GamepadIndex::new(gamepad).unwrap(),
+                feedback,
+            });
+            assert_eq!(parsed.map_err(|it| it.status()), expected.ok_or(400), "{body}");
         }
     }
 
