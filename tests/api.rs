@@ -1,5 +1,13 @@
 //! The management API over its socket and over TCP, and punktfunkctl, which speaks it.
 
+#[path = "api/guest.rs"]
+mod guest;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "gamestream/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../src/host/encode/stub.rs"]
+mod stub;
 mod support;
 
 use std::fs::{self, Permissions};
@@ -11,6 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use guest::Guest;
 use serde_json::{Value, json};
 use support::{
     Daemon, Folder, PATIENCE, command, eventually, exchange, fingerprint, free_port, is_root,
@@ -76,6 +85,14 @@ fn exchange_unix(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
     answer
+}
+
+/// A daemon that answers over TCP too, and can stream.
+fn start_streaming_with_tcp(clients: &[&str]) -> (Daemon, SocketAddr, String) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let daemon = guest::host(&format!("Http {address}"), clients);
+    let token = fs::read_to_string(daemon.state().join("http_token")).unwrap();
+    (daemon, address, token.trim().to_owned())
 }
 
 /// A daemon that answers over TCP too.
@@ -232,6 +249,101 @@ fn call_everything(daemon: &Daemon, way: &Way) -> Vec<Call> {
     calls
 }
 
+/// Has every route about sessions and encoders called.
+fn call_sessions(daemon: &Daemon, way: &Way) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut call = |method, path: &str, request: &str, status: u16| {
+        let call = way.call(method, path, request);
+        assert_eq!(call.status, status, "{call:?}");
+        let answer = call.answer.clone();
+        calls.push(call);
+        answer
+    };
+    let rate = |kbps: u32| json!({ "bitrate_kbps": kbps }).to_string();
+    let rumble = |gamepad: u32| {
+        json!({ "gamepad": gamepad, "rumble": { "low": 65535, "high": 1 } }).to_string()
+    };
+
+    // Launched.
+    assert_eq!(call("GET", "/v1/sessions", "", 200), json!({ "sessions": [] }));
+    let mut guest = Guest::launch(daemon, "p-256");
+    let sessions = call("GET", "/v1/sessions", "", 200);
+    let session = &sessions["sessions"][0];
+    let path = format!("/v1/sessions/{}", session["id"]);
+    assert_eq!((&session["state"], &session["mode"]), (&json!("launched"), &Value::Null));
+    assert_eq!(session["client"], json!({ "name": "p-256", "fingerprint": fingerprint("p-256") }));
+    assert_eq!(session["app"]["title"], "Desktop");
+    assert_eq!(session["address"], "127.0.0.1");
+    let early = call("POST", &format!("{path}/idr"), "", 409);
+    assert_eq!(early["error"]["code"], "conflict");
+    call("PATCH", &path, &rate(20_000), 409);
+    call("POST", &format!("{path}/feedback"), &rumble(0), 409);
+
+    // Announced.
+    guest.announce();
+    let session = call("GET", &path, "", 200);
+    assert_eq!(session["state"], "announced");
+    assert_eq!(session["mode"], json!({ "width": 1280, "height": 720, "refresh_mhz": 60_000 }));
+    assert_eq!((&session["codec"], &session["bit_depth"]), (&json!("h264"), &json!(8)));
+    assert_eq!(session["sealed"], json!({ "control": true, "video": true, "audio": true }));
+    let session = call("PATCH", &path, &rate(20_000), 200);
+    assert_eq!(session["bitrate_kbps"], 20_000);
+    for body in [&rate(499), &rate(10_000_001), "{}", "", "[20000]", "{\"bitrate_kbps\":\"20M\"}"] {
+        call("PATCH", &path, body, 400);
+    }
+    call("PATCH", "/v1/sessions/999", &rate(20_000), 404);
+
+    // Streaming.
+    guest.connect();
+    eventually("the session streams, with a gamepad", || {
+        let (_, session) = daemon.api("GET", &path, "");
+        let has_arrived = session["input"]["counts"]["gamepad_arrived"] == 1;
+        (session["state"] == "streaming" && has_arrived).then_some(())
+    });
+    eventually("pictures are sent", || {
+        let (_, session) = daemon.api("GET", &path, "");
+        let is_timed = session["stages"]["total"]["count"].as_u64() > Some(0);
+        (session["counters"]["datagrams"].as_u64() > Some(0) && is_timed).then_some(())
+    });
+    let session = call("GET", &path, "", 200);
+    assert!(session["encoder"].is_string(), "{session}");
+    let status = call("GET", "/v1/status", "", 200);
+    assert_eq!((&status["session_count"], &status["streaming_count"]), (&json!(1), &json!(1)));
+    assert_eq!(call("POST", &format!("{path}/idr"), "", 200)["id"], session["id"]);
+    let feedback = format!("{path}/feedback");
+    call("POST", &feedback, &rumble(0), 200);
+    assert!(guest.hear(0x010b).ends_with(b"\xff\xff\x01\0"));
+    call("POST", &feedback, &rumble(1), 409);
+    let led = json!({ "gamepad": 0, "led": { "red": 1, "green": 2, "blue": 3 } }).to_string();
+    call("POST", &feedback, &led, 409);
+    for body in [&rumble(16), "{\"gamepad\":0}", "{}", "", "[0]", &led.replace('1', "256")] {
+        call("POST", &feedback, body, 400);
+    }
+
+    // Gone.
+    call("DELETE", &path, "", 200);
+    guest.hear(0x0109);
+    call("DELETE", &path, "", 404);
+    call("GET", &path, "", 404);
+    call("POST", &format!("{path}/idr"), "", 404);
+    call("POST", &feedback, &rumble(0), 404);
+    for id in ["x", "-1", "", "4294967296"] {
+        call("GET", &format!("/v1/sessions/{id}"), "", 400);
+        call("DELETE", &format!("/v1/sessions/{id}"), "", 400);
+        call("POST", &format!("/v1/sessions/{id}/idr"), "", 400);
+    }
+    call("PUT", &path, "", 405);
+
+    // Encoders.
+    let encoders = call("GET", "/v1/encoders", "", 200);
+    assert_eq!((&encoders["plugin"], &encoders["probe"]), (&json!("stub 1"), &json!("done")));
+    assert_eq!(call("POST", "/v1/encoders/probe", "", 200)["probe"], "waiting");
+    eventually("the probe is done", || {
+        (daemon.api("GET", "/v1/encoders", "").1["probe"] == "done").then_some(())
+    });
+    calls
+}
+
 /// What the description says of the calls that does not fit them.
 fn validate(description: &str, calls: &[Call]) -> String {
     let mut child = python()
@@ -261,14 +373,16 @@ fn validate(description: &str, calls: &[Call]) -> String {
 fn every_route_answers_as_it_is_described_on_the_socket_and_over_tcp() {
     let description = include_str!("../src/host/listen/mgmt/openapi.json");
     for over_tcp in [false, true] {
-        let (daemon, address, token) = start_with_tcp(&["rsa-2048", "p-256", "sha1"]);
+        let (daemon, address, token) = start_streaming_with_tcp(&["rsa-2048", "p-256", "sha1"]);
         let way = match over_tcp {
             true => Way::Tcp(address, token),
             false => Way::Socket(daemon.socket()),
         };
 
-        let calls = call_everything(&daemon, &way);
+        let sessions = call_sessions(&daemon, &way);
+        let mut calls = call_everything(&daemon, &way);
 
+        calls.extend(sessions);
         assert_eq!(calls[0].answer, serde_json::from_str::<Value>(description).unwrap());
         assert_eq!(validate(description, &calls), "");
         // As a word: times and fingerprints may have any digits, process ids no zero in front.
@@ -276,6 +390,56 @@ fn every_route_answers_as_it_is_described_on_the_socket_and_over_tcp() {
         let mut words = log.split(|character: char| !character.is_ascii_alphanumeric());
         assert!(!words.any(|word| word == "0471"), "{log}");
     }
+}
+
+#[test]
+fn what_is_taken_from_a_client_is_taken_from_its_session_at_once() {
+    let daemon = guest::host("", &["rsa-2048", "p-256"]);
+    let session_count =
+        || daemon.api("GET", "/v1/sessions", "").1["sessions"].as_array().unwrap().len();
+    let mut watched = Guest::launch(&daemon, "rsa-2048");
+    watched.announce();
+    watched.connect();
+    let mut unpaired = Guest::launch(&daemon, "p-256");
+    unpaired.announce();
+    unpaired.connect();
+    let sessions = eventually("both stream", || {
+        let sessions = daemon.ctl_json(&["sessions"])["sessions"].as_array().unwrap().clone();
+        sessions.iter().all(|it| it["state"] == "streaming").then_some(sessions)
+    });
+    assert_eq!(sessions.len(), 2);
+
+    // What a page for people has.
+    let (first, second) = (sessions[0]["id"].to_string(), sessions[1]["id"].to_string());
+    let table: [(&[&str], &str); 7] = [
+        (&["sessions"], "1280x720@60"),
+        (&["stats"], "STAGE"),
+        (&["stats", &first], "1280x720@60"),
+        (&["session", "idr", &first], "IDR"),
+        (&["session", "bitrate", &first, "20M"], "20000 kbps"),
+        (&["session", "rumble", &first, "0", "1", "2"], "gamepad 0"),
+        (&["status"], "2, 2 streaming"),
+    ];
+    for (words, part) in table {
+        let output = daemon.ctl(words);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains(part), "{words:?} {said}");
+    }
+    daemon.signal("USR1");
+    daemon.wait_log(&format!("state: session {second} of \"p-256\" from 127.0.0.1, streaming"));
+    daemon.wait_log("state: app \"Desktop\" of ");
+
+    let revoked = daemon.ctl(&["client", "revoke", "rsa-2048", "keyboard"]);
+    assert!(revoked.status.success() && session_count() == 2);
+    let revoked = daemon.ctl(&["client", "revoke", "rsa-2048", "view"]);
+    assert!(revoked.status.success() && session_count() == 1);
+    watched.hear(0x0109);
+    assert!(daemon.ctl(&["client", "unpair", "p-256"]).status.success() && session_count() == 0);
+    unpaired.hear(0x0109);
+
+    daemon.wait_log("client may not see this host any more");
+    daemon.wait_log("client unpaired");
+    assert_eq!(daemon.ctl(&["session", "stop", &first]).status.code(), Some(6));
 }
 
 #[test]
@@ -440,8 +604,12 @@ fn every_verb_has_an_envelope_and_a_text() {
     let (id, conf) = (id.to_string(), conf.to_str().unwrap());
     let begin = &fingerprint("p-256")[..8];
     // The last column names what must be in the data.
-    let table: [(&[&str], &str); 15] = [
+    let table: [(&[&str], &str); 19] = [
         (&["status"], "host_id"),
+        (&["encoders"], "chosen"),
+        (&["encoders", "probe"], "probe"),
+        (&["stats"], "sessions"),
+        (&["sessions"], "sessions"),
         (&["apps"], "apps"),
         (&["clients"], "clients"),
         (&["version"], "features"),
@@ -489,7 +657,13 @@ fn every_failure_has_the_exit_status_of_the_manual_and_an_envelope() {
     );
     let (id, wrong) = (id.to_string(), wrong.to_str().unwrap());
     daemon.configure("Nonsense yes");
-    let table: [(&[&str], i32, &str); 15] = [
+    let table: [(&[&str], i32, &str); 21] = [
+        (&["session", "stop", "999"], 6, "not_found"),
+        (&["session", "idr", "999"], 6, "not_found"),
+        (&["session", "bitrate", "999", "20M"], 6, "not_found"),
+        (&["session", "rumble", "999", "0", "1", "1"], 6, "not_found"),
+        (&["session", "rumble", "999", "16", "1", "1"], 1, "bad_request"),
+        (&["stats", "999"], 6, "not_found"),
         (&["client", "unpair", "nobody"], 6, "not_found"),
         (&["client", "unpair", "00"], 6, "not_found"),
         (&["client", "rename", "nobody", "tv"], 6, "not_found"),
@@ -531,9 +705,12 @@ fn every_failure_has_the_exit_status_of_the_manual_and_an_envelope() {
 
 #[test]
 fn a_wrong_command_line_exits_with_2_and_asks_nobody() {
-    let table: [&[&str]; 9] = [
+    let table: [&[&str]; 12] = [
         &[],
-        &["stats"],
+        &["statistics"],
+        &["session"],
+        &["session", "bitrate", "1", "20"],
+        &["session", "rumble", "1", "0", "65536", "0"],
         &["status", "now"],
         &["pair"],
         &["pair", "pin", "x"],

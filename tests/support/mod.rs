@@ -261,12 +261,7 @@ impl Daemon {
     /// As [`Daemon::start`], paired with clients that have these certificates of the vectors. Each
     /// is called as its file is.
     pub fn start_paired(lines: &str, clients: &[&str]) -> Daemon {
-        let folder = Folder::with_identity();
-        if !clients.is_empty() {
-            folder.file("state/clients.json", clients_file(clients), 0o600);
-            folder.file("state/host_id", HOST_ID, 0o600);
-        }
-        Daemon::start_in(folder, free_port(), lines)
+        Daemon::start_in(paired_folder(clients), free_port(), lines)
     }
 
     /// As [`Daemon::start`], in a folder that may hold state already.
@@ -458,6 +453,16 @@ impl Drop for Daemon {
     }
 }
 
+/// A folder with the identity of the vectors, paired with clients that have these certificates.
+pub fn paired_folder(clients: &[&str]) -> Folder {
+    let folder = Folder::with_identity();
+    if !clients.is_empty() {
+        folder.file("state/clients.json", clients_file(clients), 0o600);
+        folder.file("state/host_id", HOST_ID, 0o600);
+    }
+    folder
+}
+
 /// What the daemon stores of clients with these certificates of the vectors.
 fn clients_file(names: &[&str]) -> String {
     let clients: Vec<Value> = names
@@ -506,7 +511,9 @@ pub fn spawn_with(folder: &Folder, change: impl FnOnce(&mut Command)) -> (Child,
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
     notify.set_read_timeout(Some(PATIENCE)).unwrap();
     let log = fs::File::create(folder.path().join("log")).unwrap();
-    let mut command = command(program("punktfunkd"));
+    // Where the folder brings its own, with a plug-in beside it.
+    let own = folder.path().join("bin/punktfunkd");
+    let mut command = command(if own.is_file() { own } else { program("punktfunkd") });
     command
         .arg("-c")
         .arg(folder.path().join("punktfunk.conf"))
