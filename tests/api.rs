@@ -443,6 +443,43 @@ fn what_is_taken_from_a_client_is_taken_from_its_session_at_once() {
 }
 
 #[test]
+fn a_driver_that_hangs_keeps_nothing_from_being_stored() {
+    // VA-API.
+    let daemon = guest::host_with(&["STUB_HANGS=2"], "", &["rsa-2048"]);
+    let path = format!("/v1/clients/{}", fingerprint("rsa-2048"));
+
+    let (status, renamed) = daemon.api("PATCH", &path, "{\"name\":\"tv\"}");
+    let (_, encoders) = daemon.api("GET", "/v1/encoders", "");
+    let (asked, _) = daemon.api("POST", "/v1/encoders/probe", "");
+
+    assert_eq!((status, &renamed["name"]), (200, &json!("tv")));
+    assert_eq!((&encoders["probe"], asked), (&json!("running"), 200));
+    assert!(daemon.stop().0.success());
+}
+
+#[test]
+fn what_a_probe_has_found_is_told_without_a_daemon_too() {
+    let daemon = guest::host("", &["rsa-2048"]);
+    eventually("it is remembered", || daemon.state().join("encoders.json").is_file().then_some(()));
+    let (_, folder) = daemon.stop();
+    let report = |words: &[&str]| {
+        let conf = folder.path().join("punktfunk.conf");
+        let report =
+            output(command(program("punktfunkd")).arg("-n").arg("-c").arg(conf).args(words));
+        String::from_utf8(report.stdout).unwrap()
+    };
+    let elsewhere = folder.path().join("elsewhere");
+
+    let known = report(&[]);
+    let unknown = report(&["-o", &format!("StateDirectory={}", elsewhere.display())]);
+
+    assert!(known.contains("\nencoder plug-in stub 1\n"), "{known}");
+    assert!(known.contains("\ncodec           h264: software, because "), "{known}");
+    assert!(unknown.contains("\nencoders        not probed yet\n"), "{unknown}");
+    assert!(!elsewhere.exists());
+}
+
+#[test]
 fn over_tcp_nothing_is_done_without_the_token_or_for_pages_of_other_sites() {
     let (daemon, address, token) = start_with_tcp(&["rsa-2048"]);
     let port = address.port();

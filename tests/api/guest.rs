@@ -33,16 +33,20 @@ const ARRIVAL: &[u8] = b"\x06\x02\x10\0\0\0\0\x0c\x04\0\0\x55\0\x01\x02\0\xff\xf
 
 /// A daemon that can encode, or says so.
 pub fn host(lines: &str, clients: &[&str]) -> Daemon {
+    let daemon = host_with(&[], lines, clients);
+    daemon.wait_log("encoders: h264: software");
+    daemon
+}
+
+/// A daemon with a plug-in that misbehaves as these say.
+pub fn host_with(defines: &[&str], lines: &str, clients: &[&str]) -> Daemon {
     let folder = paired_folder(clients);
     let bin = folder.folder("bin", 0o755);
     fs::copy(program("punktfunkd"), bin.join("punktfunkd")).unwrap();
-    let plugin = stub::build(&bin, &[]);
+    let plugin = stub::build(&bin, defines);
     fs::copy(plugin, bin.join("libavenc.so")).unwrap();
     fs::set_permissions(bin.join("libavenc.so"), fs::Permissions::from_mode(0o644)).unwrap();
-    let lines = format!("Capture test\n{lines}");
-    let daemon = Daemon::start_in(folder, free_port(), &lines);
-    daemon.wait_log("encoders: h264: software");
-    daemon
+    Daemon::start_in(folder, free_port(), &format!("Capture test\n{lines}"))
 }
 
 /// A client and its end of the control stream.

@@ -312,3 +312,62 @@ fn a_handshake_that_begins_anew_begins_the_stream_anew_with_other_nonces() {
     let Some(Act::Start(_, plan)) = acts.last() else { panic!() };
     assert_ne!(plan.video.nonce, 0);
 }
+
+#[test]
+fn sessions_follow_what_their_clients_may_do() {
+    let grants = |names: &str| Grants::parse(names.split(' ')).unwrap();
+    let mut fixture = Fixture::with(&announce(), &[1, 2, 3]);
+    let [first, second, third] = fixture.ids[..] else { panic!() };
+
+    fixture.sessions.set_grants(fingerprint(1), grants("view pen"), fixture.now);
+    fixture.sessions.set_grants(fingerprint(2), grants("keyboard audio"), fixture.now);
+    fixture.sessions.forget(fingerprint(3), fixture.now);
+
+    let left: Vec<u32> = fixture.sessions.all().iter().map(|session| session.id).collect();
+    assert_eq!(left, [first]);
+    assert_eq!(fixture.sessions.get(first).unwrap().grants, grants("view pen"));
+    assert_eq!(fixture.sessions.clients(), [fingerprint(1), fingerprint(1)]);
+    assert_eq!(orders(&fixture.acts()), [format!("{second} stop"), format!("{third} stop")]);
+}
+
+#[test]
+fn a_client_that_left_and_is_unpaired_leaves_no_app() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    fixture.sessions.end(fixture.ids[0], &End::ClientLeft, fixture.now);
+    assert_eq!(fixture.sessions.clients(), [fingerprint(1)]);
+
+    fixture.sessions.forget(fingerprint(1), fixture.now);
+
+    assert!(fixture.sessions.clients().is_empty());
+}
+
+#[test]
+fn only_what_has_pictures_can_be_told_how_they_are_to_be() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let id = fixture.ids[0];
+    let launched = fixture.sessions.launch(launch(2), draw(2), fixture.now);
+    let state = |fixture: &Fixture, id| fixture.sessions.get(id).unwrap().state();
+    assert_eq!(state(&fixture, launched), State::Launched);
+    assert_eq!(state(&fixture, id), State::Announced);
+
+    let told = [id, launched, 99].map(|id| fixture.sessions.order(id, Order::Bitrate(700)));
+
+    assert_eq!(told, [true, false, false]);
+    assert_eq!(orders(&fixture.acts()), [format!("{id} Bitrate(700)")]);
+    let session = fixture.sessions.get(id).unwrap();
+    assert_eq!(session.encoding().map(|it| it.bitrate_kbps), Some(700));
+}
+
+#[test]
+fn a_session_streams_once_its_client_is_there_and_asks_for_pictures() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
+    let mut client = Sealer::of_client(Scheme::V2, &rikey());
+    fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+    assert_eq!(fixture.sessions.get(id).unwrap().state(), State::Announced);
+
+    let payload = PingPayload::new(draw(1).video_ping);
+    fixture.sessions.handle_ping(Media::Video, payload.bytes(), path(1, 1));
+
+    assert_eq!(fixture.sessions.get(id).unwrap().state(), State::Streaming);
+}
