@@ -235,10 +235,11 @@ impl Thread {
         while let Ok(order) = self.ends.orders.pop() {
             match order {
                 Order::Bitrate(kbps) => {
-                    if !encoder.set_bitrate(kbps, self.plan.encoder.frame_len_max) {
-                        continue;
+                    let frame_len_max = Some(self.plan.frame_len_max(kbps));
+                    if encoder.set_bitrate(kbps, frame_len_max) {
+                        let settings = &mut self.plan.encoder;
+                        (settings.bitrate_kbps, settings.frame_len_max) = (kbps, frame_len_max);
                     }
-                    self.plan.encoder.bitrate_kbps = kbps;
                 }
                 Order::Invalidate(first, last) => {
                     if let Some((first, last)) = self.references.to_invalidate(first, last)

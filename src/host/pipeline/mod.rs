@@ -60,8 +60,8 @@ pub struct Plan {
     pub encoder: Settings,
     /// How access units become datagrams.
     pub video: VideoConfig,
-    /// Of everything sent for the picture, parity included.
-    pub sent_kbps: u32,
+    /// Bytes of an access unit that still has all of its parity.
+    pub protected_len: u32,
     /// Whether the datagrams of a frame are spread over time.
     pub paces: bool,
     /// Over how much of the time between two frames, in percent.
@@ -231,7 +231,7 @@ impl Pipeline {
     /// Tells the threads of pictures something.
     pub fn order(&mut self, order: Order) {
         match order {
-            Order::SendTo(_) => {
+            Order::Bitrate(_) | Order::SendTo(_) => {
                 // The packet thread must know where to before there is anything to send.
                 self.packet.push(order);
                 self.frame.push(order);

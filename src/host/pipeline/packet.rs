@@ -49,9 +49,34 @@ pub struct Thread {
 struct Plane {
     packetizer: Packetizer,
     pace: Option<Pace>,
+    pacing: Pacing,
     batch: Batch,
     socket: UdpSocket,
     dscp: Option<u8>,
+}
+
+/// What pacing follows from, but for the bitrate.
+struct Pacing {
+    interval: Duration,
+    spread_percent: u8,
+    parity_percent: u8,
+}
+
+impl Pacing {
+    fn of(plan: &Plan) -> Pacing {
+        Pacing {
+            interval: Duration::from_nanos(1_000_000_000_000 / u64::from(plan.encoder.refresh_mhz)),
+            spread_percent: plan.spread_percent,
+            parity_percent: plan.video.parity_percent,
+        }
+    }
+
+    /// The pace at a bitrate of the encoder.
+    fn pace(&self, kbps: u32) -> Pace {
+        let sent_kbps = u64::from(kbps) * (100 + u64::from(self.parity_percent)) / 100;
+        let sent_kbps = sent_kbps.min(u32::MAX.into()) as u32;
+        Pace::new(sent_kbps, self.interval, self.spread_percent)
+    }
 }
 
 impl Thread {
@@ -64,14 +89,13 @@ impl Thread {
         reports: Reports,
         is_stopped: Arc<AtomicBool>,
     ) -> Thread {
-        let interval =
-            Duration::from_nanos(1_000_000_000_000 / u64::from(plan.encoder.refresh_mhz));
-        let pace = plan.paces.then(|| Pace::new(plan.sent_kbps, interval, plan.spread_percent));
+        let pacing = Pacing::of(plan);
         let mut batch = Batch::new(SEND_WAIT_MAX);
         batch.set_segmented(plan.segments);
         let plane = Plane {
             packetizer: Packetizer::new(&plan.video),
-            pace,
+            pace: plan.paces.then(|| pacing.pace(plan.encoder.bitrate_kbps)),
+            pacing,
             batch,
             socket,
             dscp: plan.video_dscp,
@@ -115,9 +139,16 @@ impl Thread {
                 return None;
             }
             while let Ok(order) = self.ends.orders.pop() {
-                if let Order::SendTo(path) = order {
-                    let known = self.path.map_or_else(clock::now, |(_, known)| known);
-                    self.path = Some((path, known));
+                match order {
+                    Order::Bitrate(kbps) => {
+                        let Plane { pace, pacing, .. } = &mut self.plane;
+                        *pace = pace.as_ref().map(|_| pacing.pace(kbps));
+                    }
+                    Order::SendTo(path) => {
+                        let known = self.path.map_or_else(clock::now, |(_, known)| known);
+                        self.path = Some((path, known));
+                    }
+                    Order::Invalidate(..) | Order::RequestIdr => {}
                 }
             }
             if let Ok(unit) = self.ends.units.pop() {

@@ -60,6 +60,7 @@ pub fn plan(
     }
     let parity_percent = conf.parity_percent;
     let encoder_kbps = encoder_kbps(announce, parity_percent.into(), conf.bitrate_max_kbps);
+    let protected_len = protected_len(video.packet_len, parity_percent.into());
     let seals = |is_sealed: bool| is_sealed.then(|| session.keys.rikey.clone());
     Ok(Plan {
         session: session.id,
@@ -70,12 +71,7 @@ pub fn plan(
             height: video.height,
             refresh_mhz,
             bitrate_kbps: encoder_kbps,
-            frame_len_max: Some(frame_len_max(
-                encoder_kbps,
-                refresh_mhz,
-                video.packet_len,
-                parity_percent.into(),
-            )),
+            frame_len_max: Some(frame_len_share(encoder_kbps, refresh_mhz).min(protected_len)),
             slice_count: conf.slices.map_or(video.slice_count, u32::from),
             reference_count_max: video.reference_count_max,
             is_10_bit: video.format.is_10_bit,
@@ -96,7 +92,7 @@ pub fn plan(
             key: seals(announce.encryption.video),
             nonce: session.stream_count << NONCES_PER_STREAM_BITS,
         },
-        sent_kbps: encoder_kbps * (100 + u32::from(parity_percent)) / 100,
+        protected_len,
         paces: conf.pacing,
         spread_percent: conf.pacing_spread_percent,
         segments: conf.gso,
@@ -153,13 +149,16 @@ fn sound_kbps(audio: &Audio) -> u32 {
     audio.channel_count * if audio.is_high_quality { 256 } else { 96 }
 }
 
-/// Bytes that a frame should not exceed: what the bitrate gives it, and what still has its parity.
-fn frame_len_max(kbps: u32, refresh_mhz: u32, packet_len: u32, parity_percent: u32) -> u32 {
-    let share = u64::from(kbps) * 125_000 / u64::from(refresh_mhz);
+/// Bytes that the bitrate gives a frame.
+fn frame_len_share(kbps: u32, refresh_mhz: u32) -> u32 {
+    (u64::from(kbps) * 125_000 / u64::from(refresh_mhz)).min(u32::MAX.into()) as u32
+}
+
+/// Bytes of a frame that still has all of its parity.
+fn protected_len(packet_len: u32, parity_percent: u32) -> u32 {
     let data_shards_max = BLOCK_SHARDS_MAX * 100 / (100 + parity_percent);
     let payload_len = packet_len - SHARD_HEADER_LEN;
-    let protected = BLOCK_COUNT_MAX * data_shards_max * payload_len - FRAME_HEADER_LEN;
-    share.min(protected.into()) as u32
+    BLOCK_COUNT_MAX * data_shards_max * payload_len - FRAME_HEADER_LEN
 }
 
 /// Threads are pinned where the two hot ones leave a processor to everything else.
@@ -193,6 +192,12 @@ impl std::fmt::Display for Hertz {
 }
 
 impl Plan {
+    /// Bytes that a frame should not exceed at a bitrate of the encoder: what that gives it, and
+    /// what still has all of its parity.
+    pub fn frame_len_max(&self, kbps: u32) -> u32 {
+        frame_len_share(kbps, self.encoder.refresh_mhz).min(self.protected_len)
+    }
+
     /// In words, for the log.
     pub fn summary(&self) -> String {
         let encoder = &self.encoder;
@@ -258,7 +263,8 @@ mod tests {
             (800_000, 30_000, 1392, 100, 4 * 127 * 1376 - 8),
         ];
         for (kbps, refresh_mhz, packet_len, parity, expected) in table {
-            assert_eq!(frame_len_max(kbps, refresh_mhz, packet_len, parity), expected, "{kbps}");
+            let len = frame_len_share(kbps, refresh_mhz).min(protected_len(packet_len, parity));
+            assert_eq!(len, expected, "{kbps}");
         }
     }
 
