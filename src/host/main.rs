@@ -6,10 +6,8 @@ mod apps;
 mod arguments;
 mod audio;
 mod capability;
-#[allow(dead_code, reason = "sessions come with the next changes")]
 mod capture;
 mod conf;
-#[allow(dead_code, reason = "encoders come with the next changes")]
 mod convert;
 mod daemon;
 mod encode;
@@ -39,12 +37,15 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use std::{fs, io, panic};
 
 use ::log::LevelFilter;
 use arguments::Arguments;
+use audio::journal::Journal;
+use audio::pactl::Server;
+use audio::sink::Sinks;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
 use encode::abilities::Backend;
@@ -95,6 +96,7 @@ struct Surroundings {
     notify_socket: Option<OsString>,
     watchdog_us: Option<OsString>,
     watchdog_pid: Option<OsString>,
+    sound_server: Server,
     /// All of it, for children that need some of it.
     variables: Vec<(OsString, OsString)>,
 }
@@ -257,16 +259,20 @@ fn prepare(
         move |conf: &Conf, bound: &[IpAddr], now: Instant| open_mdns(conf, &host_label, bound, now);
     // Without /proc there are no names of programs either, and no plug-in beside this one.
     let program = fs::read_link(SELF).unwrap_or_default();
+    let directory = Arc::new(directory);
+    let sound_server = surroundings.sound_server.clone();
+    let sinks = Sinks::new(sound_server, Journal::new(Arc::clone(&directory)));
     let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::announced_ip).collect();
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
         daemon: Daemon::new(conf, identity, trust, prober::load(&directory), now),
         doors,
         ports,
+        sinks: Arc::new(Mutex::new(sinks)),
         plugins: Arc::new(Plugins::new(library::candidates(&program))),
         prober: probe::Program::new(SELF, surroundings.variables.iter().cloned()),
         descriptor_count,
-        directory: Arc::new(directory),
+        directory,
         tls,
         token,
         signals,
@@ -437,6 +443,11 @@ impl Surroundings {
             notify_socket: var("NOTIFY_SOCKET"),
             watchdog_us: var("WATCHDOG_USEC"),
             watchdog_pid: var("WATCHDOG_PID"),
+            sound_server: Server {
+                address: var("PULSE_SERVER").and_then(|address| address.into_string().ok()),
+                runtime_directory: var("XDG_RUNTIME_DIR").map(PathBuf::from),
+                home: var("HOME").map(PathBuf::from),
+            },
             variables: std::env::vars_os().collect(),
         }
     }

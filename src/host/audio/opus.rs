@@ -1,83 +1,119 @@
-//! Sound to Opus packets, all of one length: clients recover lost ones only if they are.
+//! Sound on its way to a client: Opus, as GameStream has it.
+//!
+//! All packets of a session are equally long, or clients give up its FEC: the bitrate is constant,
+//! and hard.
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::time::Duration;
 
-use opus::{Application, Bitrate, Error, MSEncoder};
+use opus::{Application, Bitrate, MSEncoder};
 use punktfunk_core::proto::gamestream::rtsp::describe;
 
-/// Samples of each channel in a second.
-pub const RATE: u32 = 48_000;
-/// Bytes that an encoder may fill. More than any bitrate below comes to.
-pub const PACKET_LEN_MAX: usize = 4096;
+use super::{CHANNEL_COUNT_MAX, SAMPLE_RATE};
 
-/// How channels are carried, and at which rate.
-#[derive(Clone, Debug, PartialEq)]
+/// Bytes of the longest packet: one datagram of sound has no more, less its header and padding.
+pub const PACKET_LEN_MAX: usize = 1372;
+
+/// Which channels go into which streams, and how many bits they get.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Layout {
-    /// 2, 6 or 8.
-    pub channel_count: usize,
-    stream_count: u8,
-    coupled_count: u8,
-    /// Where each channel is found in the streams.
-    mapping: Vec<u8>,
-    bitrate: i32,
+    /// 2, 6 or 8, and as much as both other counts together.
+    pub channel_count: u8,
+    /// Streams, of one or two channels.
+    pub stream_count: u8,
+    /// Streams of two channels. They come first.
+    pub coupled_count: u8,
+    /// Where each channel goes; `channel_count` entries count.
+    pub mapping: [u8; CHANNEL_COUNT_MAX],
+    /// Bits per second, of all streams together.
+    pub bitrate: i32,
 }
 
+/// What the library refused.
+#[derive(Debug)]
+pub struct Error(opus::Error);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.function(), self.0.description())
+    }
+}
+
+impl std::error::Error for Error {}
+
 impl Layout {
-    /// The usual one for 2, 6 or 8 channels.
-    pub fn of(channel_count: usize, is_high_quality: bool) -> Layout {
+    /// The layout that clients take a channel count for; `None` unless that is 2, 6 or 8.
+    pub fn of(channel_count: u8, is_high_quality: bool) -> Option<Layout> {
         let (stream_count, coupled_count, bitrate) = match (channel_count, is_high_quality) {
+            (2, false) => (1, 1, 96_000),
+            (2, true) => (1, 1, 512_000),
             (6, false) => (4, 2, 256_000),
             (6, true) => (6, 0, 1_536_000),
             (8, false) => (5, 3, 450_000),
             (8, true) => (8, 0, 2_048_000),
-            (_, false) => (1, 1, 96_000),
-            (_, true) => (1, 1, 512_000),
+            _ => return None,
         };
-        let mapping = (0..channel_count as u8).collect();
-        Layout { channel_count, stream_count, coupled_count, mapping, bitrate }
+        let mapping = [0, 1, 2, 3, 4, 5, 6, 7];
+        Some(Layout { channel_count, stream_count, coupled_count, mapping, bitrate })
     }
 
-    /// One that the client brought, at the usual rate.
-    pub fn custom(layout: &describe::Layout, is_high_quality: bool) -> Layout {
-        let channel_count = usize::from(layout.channel_count);
-        Layout {
+    /// The layout that a client brought, with the bitrate of those that it replaces; `None` where
+    /// there is nothing to replace.
+    pub fn of_client(layout: &describe::Layout, is_high_quality: bool) -> Option<Layout> {
+        let replaced = Layout::of(layout.channel_count, is_high_quality)?;
+        Some(Layout {
             stream_count: layout.stream_count,
             coupled_count: layout.coupled_count,
-            mapping: layout.mapping[..channel_count].to_vec(),
-            ..Layout::of(channel_count, is_high_quality)
-        }
+            mapping: layout.mapping,
+            ..replaced
+        })
     }
 }
 
-/// One at work.
+/// An encoder of one session's sound.
 #[derive(Debug)]
 pub struct Encoder {
     encoder: MSEncoder,
+    sample_count: usize,
+    packet_len: usize,
 }
 
 impl Encoder {
-    /// An encoder of packets that last so long.
-    pub fn new(layout: &Layout) -> Result<Encoder, Error> {
-        let Layout { stream_count, coupled_count, mapping, bitrate, .. } = layout;
-        let mode = Application::LowDelay;
-        let mut encoder = MSEncoder::new(RATE, *stream_count, *coupled_count, mapping, mode)?;
-        encoder.set_vbr(false)?;
-        encoder.set_bitrate(Bitrate::Bits(*bitrate))?;
-        Ok(Encoder { encoder })
+    /// `packet` is 5 or 10 ms, the time that a packet takes to play.
+    pub fn new(layout: &Layout, packet: Duration) -> Result<Encoder, Error> {
+        let channel_count = usize::from(layout.channel_count).min(CHANNEL_COUNT_MAX);
+        let mut encoder = MSEncoder::new(
+            SAMPLE_RATE,
+            layout.stream_count,
+            layout.coupled_count,
+            &layout.mapping[..channel_count],
+            Application::LowDelay,
+        )
+        .map_err(Error)?;
+        let packet_us = packet.as_micros() as i64;
+        let len = i64::from(layout.bitrate) * packet_us / 8_000_000;
+        let packet_len = usize::try_from(len).unwrap_or(0).min(PACKET_LEN_MAX);
+        let bitrate = packet_len as i64 * 8_000_000 / packet_us.max(1);
+        encoder.set_vbr(false).map_err(Error)?;
+        encoder.set_bitrate(Bitrate::Bits(bitrate as i32)).map_err(Error)?;
+        let sample_count = super::sample_count(channel_count, packet);
+        Ok(Encoder { encoder, sample_count, packet_len })
     }
 
-    /// Encodes one packet's worth of samples, a sample of every channel in turn. Returns how many
-    /// bytes it has filled.
-    pub fn encode(&mut self, samples: &[f32], out: &mut [u8]) -> Result<usize, Error> {
-        self.encoder.encode_float(samples, out)
+    /// Bytes of every packet.
+    pub fn packet_len(&self) -> usize {
+        self.packet_len
     }
-}
 
-/// Samples of all channels in one packet.
-pub fn sample_count(channel_count: usize, packet_time: Duration) -> usize {
-    channel_count * (u64::from(RATE) * packet_time.as_millis() as u64 / 1000) as usize
+    /// Encodes one packet: as many samples as it takes, all channels in turn. Returns its length,
+    /// which is always the same; `out` has that room at least.
+    pub fn encode(&mut self, pcm: &[f32], out: &mut [u8]) -> Result<usize, Error> {
+        assert_eq!(pcm.len(), self.sample_count, "one packet is encoded at a time");
+        let room = self.packet_len.min(out.len());
+        self.encoder.encode_float(pcm, &mut out[..room]).map_err(Error)
+    }
 }
 
 #[cfg(test)]
@@ -85,56 +121,115 @@ mod tests {
     use opus::MSDecoder;
 
     use super::*;
-    use crate::capture::tone::Tone;
+    use crate::audio::tests::{FREQUENCIES, strength};
 
-    /// How often a wave passes zero upwards in a second.
-    fn frequency(samples: &[f32], channel: usize, channel_count: usize) -> usize {
-        let wave: Vec<f32> = samples.iter().skip(channel).step_by(channel_count).copied().collect();
-        let passes = wave.windows(2).filter(|pair| pair[0] <= 0.0 && pair[1] > 0.0).count();
-        passes * RATE as usize / wave.len()
+    const MS_5: Duration = Duration::from_millis(5);
+    const MS_10: Duration = Duration::from_millis(10);
+
+    fn layout(channel_count: u8, is_high_quality: bool) -> Layout {
+        Layout::of(channel_count, is_high_quality).unwrap()
+    }
+
+    /// Encodes a second with a tone in each channel, and decodes it with the given mapping.
+    /// Returns the samples and the lengths of the packets.
+    fn through(layout: &Layout, packet: Duration, mapping: &[u8]) -> (Vec<f32>, Vec<usize>) {
+        let channel_count = usize::from(layout.channel_count);
+        let mut encoder = Encoder::new(layout, packet).unwrap();
+        let (streams, coupled) = (layout.stream_count, layout.coupled_count);
+        let mut decoder = MSDecoder::new(SAMPLE_RATE, streams, coupled, mapping).unwrap();
+        let mut samples: Vec<f32> = (0..SAMPLE_RATE)
+            .flat_map(|at| FREQUENCIES[..channel_count].iter().map(move |hz| (at, *hz)))
+            .map(|(at, hz)| {
+                (at as f32 * hz as f32 / SAMPLE_RATE as f32 * std::f32::consts::TAU).sin() / 2.0
+            })
+            .collect();
+        let mut lens = Vec::new();
+        for pcm in samples.chunks_exact_mut(encoder.sample_count) {
+            let mut bytes = [0; PACKET_LEN_MAX];
+            let len = encoder.encode(pcm, &mut bytes).unwrap();
+            decoder.decode_float(&bytes[..len], pcm, false).unwrap();
+            lens.push(len);
+        }
+        (samples, lens)
+    }
+
+    /// The last half second has the tone in each channel that `expected` names, and no other.
+    fn assert_tones(samples: &[f32], expected: &[u32]) {
+        let half = &samples[samples.len() / 2..];
+        for (channel, own) in expected.iter().enumerate() {
+            for hz in expected {
+                let heard = strength(half, channel, expected.len(), *hz);
+                let is_right = if hz == own { heard > 0.4 } else { heard < 0.05 };
+                assert!(is_right, "{hz} Hz is {heard} strong in channel {channel}");
+            }
+        }
     }
 
     #[test]
-    fn each_layout_carries_each_channel_in_packets_of_one_length() {
-        for (channels, is_high, packet_ms) in [
-            (2, false, 5),
-            (2, true, 5),
-            (2, false, 10),
-            (6, false, 5),
-            (6, false, 10),
-            (6, true, 5),
-            (8, false, 5),
-            (8, true, 5),
-        ] {
-            let layout = Layout::of(channels, is_high);
-            let packet_time = Duration::from_millis(packet_ms);
-            let mut encoder = Encoder::new(&layout).unwrap();
-            let Layout { stream_count, coupled_count, mapping, .. } = &layout;
-            let mut decoder = MSDecoder::new(RATE, *stream_count, *coupled_count, mapping).unwrap();
-            let mut tone = Tone::new(channels);
-            let mut samples = vec![0.0; sample_count(channels, packet_time)];
-            let mut packet = [0; PACKET_LEN_MAX];
-            let (mut heard, mut sent) = (Vec::new(), Vec::new());
-            let mut lens = Vec::new();
-            for _ in 0..1000 / packet_ms {
-                tone.fill(&mut samples);
-                sent.extend_from_slice(&samples);
-                let len = encoder.encode(&samples, &mut packet).unwrap();
-                lens.push(len);
-                let mut out = vec![0.0; samples.len()];
-                decoder.decode_float(&packet[..len], &mut out, false).unwrap();
-                heard.extend(out);
-            }
+    fn every_layout_carries_each_channel_in_packets_of_one_length() {
+        let table = [
+            (2, false, MS_5, 60),
+            (2, false, MS_10, 120),
+            (2, true, MS_5, 320),
+            (6, false, MS_5, 160),
+            (6, true, MS_5, 960),
+            (8, false, MS_5, 281),
+            (8, false, MS_10, 562),
+            (8, true, MS_5, 1280),
+            // More does not go into a datagram.
+            (8, true, MS_10, PACKET_LEN_MAX),
+        ];
+        for (channel_count, is_high_quality, packet, expected_len) in table {
+            let layout = layout(channel_count, is_high_quality);
+            let channel_count = usize::from(channel_count);
 
-            lens.dedup();
-            assert_eq!(lens.len(), 1, "{channels} channels");
-            // Behind what the decoder needs to begin.
-            let begin = heard.len() / 10 / channels * channels;
-            for channel in 0..channels {
-                let sent = frequency(&sent[begin..], channel, channels);
-                let heard = frequency(&heard[begin..], channel, channels);
-                assert!(sent.abs_diff(heard) <= 2, "channel {channel}: {heard} for {sent} Hz");
-            }
+            let (samples, lens) = through(&layout, packet, &layout.mapping[..channel_count]);
+
+            assert!(lens.iter().all(|len| *len == expected_len), "{layout:?}: {lens:?}");
+            assert_tones(&samples, &FREQUENCIES[..channel_count]);
         }
+    }
+
+    #[test]
+    fn a_layout_of_the_client_is_kept_to() {
+        let theirs = describe::Layout::parse("642014235").unwrap();
+
+        let layout = Layout::of_client(&theirs, false).unwrap();
+        let (samples, _) = through(&layout, MS_5, &[0, 1, 4, 2, 3, 5]);
+
+        assert_eq!(layout.bitrate, 256_000);
+        let [fl, fr, fc, lfe, bl, br, ..] = FREQUENCIES;
+        assert_tones(&samples, &[fl, fr, fc, lfe, bl, br]);
+        let (swapped, _) = through(&layout, MS_5, &[1, 0, 4, 2, 3, 5]);
+        assert_tones(&swapped, &[fr, fl, fc, lfe, bl, br]);
+    }
+
+    #[test]
+    fn silence_and_noise_make_packets_of_the_same_length() {
+        let layout = layout(6, false);
+        let mut encoder = Encoder::new(&layout, MS_5).unwrap();
+        let mut state = 1_u32;
+        let mut noise = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state as f32 / u32::MAX as f32 * 2.0 - 1.0
+        };
+        for is_noise in [false, true, true, false, false] {
+            let pcm: Vec<f32> =
+                (0..6 * 240).map(|_| if is_noise { noise() } else { 0.0 }).collect();
+
+            let len = encoder.encode(&pcm, &mut [0; PACKET_LEN_MAX]).unwrap();
+
+            assert_eq!(len, encoder.packet_len());
+        }
+    }
+
+    #[test]
+    fn what_opus_cannot_carry_is_refused() {
+        assert_eq!(Layout::of(4, false), None);
+        let wrong = Layout { stream_count: 1, ..layout(6, false) };
+
+        let error = Encoder::new(&wrong, MS_5).unwrap_err().to_string();
+
+        assert_eq!(error, "opus_multistream_encoder_create: invalid argument");
     }
 }

@@ -13,7 +13,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::{PIXEL_LEN, Picture};
+use super::PIXEL_LEN;
+#[cfg(test)]
+use super::Picture;
 
 /// Cells in a row.
 pub const COLUMN_COUNT: usize = 16;
@@ -23,6 +25,7 @@ pub const ROW_COUNT: usize = 8;
 /// The first row.
 const SYNC: u16 = 0xAC53;
 /// Of the levels of dark and light, of 255; below it there is no barcode.
+#[cfg(test)]
 const CONTRAST_MIN: u32 = 32;
 /// All rows, one bit to a cell, from the first down.
 type Cells = [u16; ROW_COUNT];
@@ -102,6 +105,7 @@ impl Pen {
 }
 
 /// What the barcode of a picture says, if there is one and no bit of it is wrong.
+#[cfg(test)]
 pub fn read(picture: &Picture<'_>) -> Option<Reading> {
     let cell_len = cell_len(picture.width, picture.height)?;
     let level = |row: usize, column: usize| level(picture, cell_len, row, column);
@@ -129,6 +133,7 @@ fn is_set(bits: u16, column: usize) -> bool {
 }
 
 /// The mean of the middle of a cell, of 255.
+#[cfg(test)]
 fn level(picture: &Picture<'_>, cell_len: usize, row: usize, column: usize) -> u32 {
     let (margin, middle_len) = (cell_len / 4, cell_len / 2);
     let mut sum = 0;

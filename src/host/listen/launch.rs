@@ -199,7 +199,7 @@ impl Daemon {
                 Ok(())
             }
             SessionConflict::Refuse | SessionConflict::Separate => {
-                let count_max = usize::from(self.conf.sessions_max);
+                let count_max = self.conf.sessions_max;
                 if other_count < count_max {
                     return Ok(());
                 }

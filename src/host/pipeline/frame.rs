@@ -242,7 +242,7 @@ impl Thread {
                     }
                 }
                 Order::Invalidate(first, last) => {
-                    if let Some((first, last)) = self.references.to_invalidate(first, last)
+                    if let Some((first, last)) = self.references.take_loss(first, last)
                         && encoder.invalidate(first, last) == Invalidation::IdrInstead
                     {
                         self.references.wants_idr = true;
@@ -294,7 +294,7 @@ impl References {
     /// The frames that the next one may not refer to, in place of those that the client names:
     /// everything up to the newest depends on the first that is lost. `None` where an IDR frame is
     /// due anyway, or a frame is on its way that heals this loss.
-    fn to_invalidate(
+    fn take_loss(
         &mut self,
         first: FrameIndex,
         last: FrameIndex,
@@ -369,10 +369,10 @@ mod tests {
         for ((first, last), expected, wants_idr) in table {
             let mut references = after(&frames, now);
 
-            assert_eq!(references.to_invalidate(first, last), expected, "{first} to {last}");
+            assert_eq!(references.take_loss(first, last), expected, "{first} to {last}");
             assert_eq!(references.wants_idr, wants_idr, "{first} to {last}");
             // The client says it again until it sees the frame that heals.
-            assert_eq!(references.to_invalidate(first, last), None);
+            assert_eq!(references.take_loss(first, last), None);
         }
     }
 
@@ -380,10 +380,10 @@ mod tests {
     fn a_later_loss_is_healed_again() {
         use FrameKind::{Healed, Idr, P};
         let mut references = after(&[Idr, P, P, P], clock::now());
-        references.to_invalidate(FrameIndex(3), FrameIndex(3)).unwrap();
+        references.take_loss(FrameIndex(3), FrameIndex(3)).unwrap();
         references.on_encoded(Healed, clock::now());
 
-        let again = references.to_invalidate(FrameIndex(5), FrameIndex(5));
+        let again = references.take_loss(FrameIndex(5), FrameIndex(5));
 
         assert_eq!(again, Some((FrameIndex(5), FrameIndex(5))));
     }

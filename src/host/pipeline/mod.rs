@@ -19,8 +19,8 @@ mod sound;
 mod stats;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ use outbox::Outbox;
 pub use sound::SoundPlan;
 pub use stats::{COUNTERS, Counter, Percentiles, STAGES, Stage, Stats};
 
+use crate::audio::sink::Sinks;
 use crate::encode::{Plugins, Settings};
 
 /// Access units between the frame thread and the packet thread. One is being filled, one is sent,
@@ -163,6 +164,7 @@ impl Pipeline {
     pub fn start(
         mut plan: Plan,
         plugins: Arc<Plugins>,
+        sinks: &Arc<Mutex<Sinks>>,
         sockets: Sockets,
         waker: &Arc<Waker>,
     ) -> io::Result<Pipeline> {
@@ -201,6 +203,7 @@ impl Pipeline {
                 let (outbox, orders) = Outbox::new(bell);
                 let thread = sound::Thread::new(
                     sound_plan,
+                    Arc::clone(sinks),
                     sockets.audio,
                     orders,
                     Arc::clone(&stats),

@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use punktfunk_core::net::thread as schedule;
@@ -17,8 +17,12 @@ use punktfunk_core::proto::packet::sound::{SoundConfig, SoundPacketizer};
 use rtrb::Consumer;
 
 use super::{Counter, Order, Report, Reports, Stats};
-use crate::audio::opus::{Encoder, Layout, PACKET_LEN_MAX, sample_count};
-use crate::audio::supply::Supply;
+use crate::audio::capture::Capture;
+use crate::audio::metronome::Metronome;
+use crate::audio::opus::{Encoder, Layout};
+use crate::audio::sink::{self, Playback, Sinks};
+use crate::audio::{Source, sample_count};
+use crate::capture::tone::Tone;
 
 /// How long a full socket is waited for before a datagram is dropped.
 const SEND_WAIT_MAX: Duration = Duration::from_millis(1);
@@ -53,6 +57,7 @@ pub struct SoundPlan {
 /// See the module.
 pub struct Thread {
     plan: SoundPlan,
+    sinks: Arc<Mutex<Sinks>>,
     socket: UdpSocket,
     orders: Consumer<Order>,
     stats: Arc<Stats>,
@@ -61,48 +66,68 @@ pub struct Thread {
 }
 
 impl SoundPlan {
-    fn layout(&self) -> Layout {
-        let is_fitting =
-            |layout: &&describe::Layout| usize::from(layout.channel_count) == self.channel_count;
-        match self.layout.as_ref().filter(is_fitting) {
-            Some(layout) => Layout::custom(layout, self.is_high_quality),
-            None => Layout::of(self.channel_count, self.is_high_quality),
+    /// `None` for a number of channels that no client has.
+    fn opus_layout(&self) -> Option<Layout> {
+        let count = self.channel_count as u8;
+        let own = self.layout.filter(|layout| layout.channel_count == count);
+        own.and_then(|layout| Layout::of_client(&layout, self.is_high_quality))
+            .or_else(|| Layout::of(count, self.is_high_quality))
+    }
+
+    fn source(&self, sinks: Arc<Mutex<Sinks>>) -> Source {
+        if self.is_test {
+            return Source::Tone(Tone::new(self.channel_count), Metronome::new(self.packet_time));
         }
+        let plan = match &self.sink {
+            Some(sink) => sink::Plan::Existing(sink.clone()),
+            None => sink::Plan::Own {
+                client_name: self.client_name.clone(),
+                channel_count: self.channel_count,
+                playback: if self.is_heard_here { Playback::Both } else { Playback::Client },
+            },
+        };
+        let (session, packet) = (self.session, self.packet_time);
+        let capture = Capture::open(sinks, session, plan, self.channel_count, packet);
+        Source::Capture(Box::new(capture))
     }
 }
 
 impl Thread {
     pub fn new(
         plan: SoundPlan,
+        sinks: Arc<Mutex<Sinks>>,
         socket: UdpSocket,
         orders: Consumer<Order>,
         stats: Arc<Stats>,
         reports: Reports,
         is_stopped: Arc<AtomicBool>,
     ) -> Thread {
-        Thread { plan, socket, orders, stats, reports, is_stopped }
+        Thread { plan, sinks, socket, orders, stats, reports, is_stopped }
     }
 
     pub fn run(mut self) {
         schedule::sharpen_timers();
-        let mut encoder = match Encoder::new(&self.plan.layout()) {
+        let Some(layout) = self.plan.opus_layout() else {
+            return;
+        };
+        let mut encoder = match Encoder::new(&layout, self.plan.packet_time) {
             Ok(encoder) => encoder,
             Err(error) => return self.reports.push(Report::Sound(format!("no sound: {error}"))),
         };
-        let mut supply = Supply::open(&self.plan);
+        let mut source = self.plan.source(Arc::clone(&self.sinks));
         let mut packetizer = SoundPacketizer::new(&SoundConfig {
             key: self.plan.key.take(),
             packet_ms: self.plan.packet_time.as_millis() as u32,
         });
         let mut samples = vec![0.0; sample_count(self.plan.channel_count, self.plan.packet_time)];
-        let mut opus = vec![0; PACKET_LEN_MAX];
+        let mut opus = vec![0; encoder.packet_len()];
         let mut batch = Batch::new(SEND_WAIT_MAX);
         let mut path = None;
         while !self.is_stopped.load(Ordering::Acquire) {
-            if !supply.read(&mut samples) {
+            if !source.read(&mut samples) {
                 self.stats.add(Counter::SoundGaps, 1);
             }
-            while let Some(news) = supply.poll_news() {
+            while let Some(news) = source.poll_news() {
                 self.reports.push(Report::Sound(news));
             }
             while let Ok(order) = self.orders.pop() {

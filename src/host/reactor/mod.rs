@@ -12,8 +12,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -24,6 +24,7 @@ use punktfunk_core::net::process::{Signal, Signals};
 use punktfunk_core::proto::http;
 use rustls::ServerConfig;
 
+use crate::audio::sink::Sinks;
 use crate::conf::{self, Conf};
 use crate::daemon::{Daemon, Effect};
 use crate::encode::abilities::Abilities;
@@ -63,9 +64,11 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
     Image(Key, io::Result<Vec<u8>>),
-    Probed(Result<Abilities, String>),
+    Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
     Released,
+    /// What old sessions had changed is undone.
+    Restored(Result<(), String>),
     /// Something was remembered that can be found out again.
     Stored(Result<(), String>),
     Written(Result<(), String>),
@@ -77,6 +80,8 @@ pub struct Parts {
     pub doors: Vec<Door>,
     /// The ports of sessions, unless GameStream is off.
     pub ports: Option<Ports>,
+    /// What sessions have changed at the sound server.
+    pub sinks: Arc<Mutex<Sinks>>,
     /// The encoders, once they are needed.
     pub plugins: Arc<Plugins>,
     /// How children are started that find out what can be encoded.
@@ -194,6 +199,7 @@ impl Reactor {
         self.parts.notify.ready(&self.status());
         self.next_alive = self.parts.notify.alive_interval().map(|time| clock::now() + time);
         self.probe_encoders();
+        self.restore_sound();
         while !self.is_over(clock::now()) {
             let timeout = self.timeout(clock::now());
             match self.poll.poll(&mut events, timeout) {
@@ -421,8 +427,11 @@ impl Reactor {
                 ::log::log!(level, "box art: {error}");
                 self.answer(key, &gamestream::not_found(), now);
             }
-            Done::Probed(probed) => self.on_probed(probed),
-            Done::Released | Done::Stored(Ok(())) => {}
+            Done::Probed(probed) => self.on_probed(*probed),
+            Done::Released | Done::Restored(Ok(())) | Done::Stored(Ok(())) => {}
+            Done::Restored(Err(why)) => {
+                ::log::warn!("sound: sinks of old sessions stay: {why}");
+            }
             Done::Stored(Err(why)) => ::log::warn!("encoders: not remembered: {why}"),
             Done::Written(written) => {
                 self.parts.daemon.handle_written(written, now);
@@ -441,10 +450,23 @@ impl Reactor {
         let cached = self.parts.daemon.prober.cached().cloned();
         let job = move || {
             let plugin = plugins.find().map_err(|error| error.to_string());
-            Done::Probed(plugin.and_then(|it| probe::run(&program, &it, cached.as_ref())))
+            Done::Probed(Box::new(plugin.and_then(|it| probe::run(&program, &it, cached.as_ref()))))
         };
         if let Err(error) = self.probes.give(job) {
             self.on_probed(Err(error.to_string()));
+        }
+    }
+
+    /// Has undone at the sound server what a process before this one could not.
+    fn restore_sound(&self) {
+        let sinks = Arc::clone(&self.parts.sinks);
+        let job = move || {
+            let restored =
+                sinks.lock().unwrap_or_else(PoisonError::into_inner).restore_from_journal();
+            Done::Restored(restored.map_err(|error| error.to_string()))
+        };
+        if let Err(error) = self.errands.give(job) {
+            ::log::warn!("sound: sinks of old sessions stay: {error}");
         }
     }
 

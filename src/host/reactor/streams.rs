@@ -111,7 +111,8 @@ impl Reactor {
         let sockets = socket(Media::Video)
             .and_then(|video| Ok(Sockets { video, audio: socket(Media::Audio)? }));
         let started = sockets.and_then(|sockets| {
-            Pipeline::start(plan, Arc::clone(&self.parts.plugins), sockets, &self.waker)
+            let (plugins, sinks) = (Arc::clone(&self.parts.plugins), &self.parts.sinks);
+            Pipeline::start(plan, plugins, sinks, sockets, &self.waker)
         });
         match started {
             Ok(pipeline) => self.streams.running.push((id, pipeline)),

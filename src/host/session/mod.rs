@@ -584,11 +584,6 @@ impl Session {
         self.control.is_connected()
     }
 
-    /// What the client wanted to be with its launch.
-    pub fn wishes(&self) -> &Wishes {
-        &self.wishes
-    }
-
     /// Where the client is and what it has addressed, as far as its launch tells.
     pub fn path(&self) -> Path {
         Path { remote: SocketAddr::new(self.address, 0), local: Some(self.local) }

@@ -88,7 +88,7 @@ enum Direction {
 /// A key in one of the two ways.
 enum Cipher {
     V1(Box<AesGcm<aes::Aes128, U16>>),
-    V2(LessSafeKey, Direction),
+    V2(Box<LessSafeKey>, Direction),
 }
 
 impl Cipher {
@@ -98,7 +98,7 @@ impl Cipher {
             Scheme::V2 => {
                 let key = UnboundKey::new(&AES_128_GCM, rikey.bytes());
                 let key = LessSafeKey::new(key.expect("a key of AES-128 has 16 bytes"));
-                Cipher::V2(key, direction)
+                Cipher::V2(Box::new(key), direction)
             }
         }
     }
