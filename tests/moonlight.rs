@@ -2,130 +2,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
-
 use punktfunk_core::net::clock;
 use serde_json::{Value, json};
-use support::{Daemon, Folder, command, eventually, program, python};
+use support::device::{Device, give_pin};
+use support::{Daemon, eventually};
 
 const IPV4: &str = "127.0.0.1";
 const IPV6: &str = "[::1]";
-
-/// A device that runs the stock client.
-struct Device {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    /// Its identity, which nobody else needs.
-    _folder: Folder,
-    /// Where the daemon sees it.
-    address: String,
-    fingerprint: String,
-}
-
-impl Device {
-    /// One that knows the daemon by this address, and has never met it.
-    fn new(daemon: &Daemon, host: &str) -> Device {
-        let folder = Folder::new();
-        let mut child = python()
-            .args(["tests/moonlight/peer.py", host, &daemon.port.to_string()])
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let address = host.trim_matches(['[', ']']).to_owned();
-        let fingerprint = String::new();
-        let mut device = Device { child, input, output, _folder: folder, address, fingerprint };
-        device.fingerprint = device.ask(&["fingerprint"])["ok"].as_str().unwrap().to_owned();
-        device
-    }
-
-    /// Begins something whose answer comes later.
-    fn begin(&mut self, words: &[&str]) {
-        writeln!(self.input, "{}", json!(words)).unwrap();
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line
-    }
-
-    /// What became of what was begun.
-    #[track_caller]
-    fn answer(&mut self) -> Value {
-        let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no answer: {line:?}"))
-    }
-
-    #[track_caller]
-    fn ask(&mut self, words: &[&str]) -> Value {
-        self.begin(words);
-        self.answer()
-    }
-
-    /// Asks to pair and shows this PIN. Returns what the administrator sees of it.
-    #[track_caller]
-    fn begin_pairing(&mut self, daemon: &Daemon, pin: &str) -> Value {
-        self.begin(&["pair", pin]);
-        self.waiting(daemon)
-    }
-
-    #[track_caller]
-    fn waiting(&self, daemon: &Daemon) -> Value {
-        eventually("it waits for its PIN", || {
-            let is_it = |pairing: &&Value| {
-                pairing["state"] == "waiting" && pairing["fingerprint"] == self.fingerprint
-            };
-            daemon.pairings().iter().find(is_it).cloned()
-        })
-    }
-
-    /// Pairs, the administrator typing the PIN that the device shows.
-    #[track_caller]
-    fn pair(&mut self, daemon: &Daemon, pin: &str) {
-        let pairing = self.begin_pairing(daemon, pin);
-        let given = give_pin(daemon, &pairing, pin, &[]);
-        assert!(given.status.success(), "{given:?}");
-        let answer = self.answer();
-        assert!(answer["ok"].is_string(), "{answer}");
-    }
-
-    fn has_apps(&mut self) -> bool {
-        self.ask(&["apps"]) == json!({ "ok": ["Desktop"] })
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Types a PIN at `punktfunkctl pair pin`, which shows no terminal.
-fn give_pin(daemon: &Daemon, pairing: &Value, pin: &str, words: &[&str]) -> Output {
-    let mut child = command(program("punktfunkctl"))
-        .arg("-s")
-        .arg(daemon.socket())
-        .args(["pair", "pin"])
-        .args(words)
-        .arg(pairing["id"].to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    // One that refuses without the PIN does not read it.
-    let _ = writeln!(input, "{pin}");
-    drop(input);
-    child.wait_with_output().unwrap()
-}
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap()
@@ -283,7 +166,7 @@ fn a_device_that_leaves_before_its_pin_takes_its_exchange_along() {
     let mut device = Device::new(&daemon, IPV4);
     let waiting = device.begin_pairing(&daemon, "1234");
 
-    device.child.kill().unwrap();
+    device.leave();
     let ended = eventually("the exchange is over", || {
         let ended = daemon.pairing(&waiting["id"]);
         (ended["state"] == "failed").then_some(ended)

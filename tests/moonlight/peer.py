@@ -45,7 +45,9 @@ class Peer:
         """What the host says of itself, over HTTPS once it is paired with."""
         xml = self.http.get_server_info(use_https=True)
         server = self.http.parse_server_info(xml)
-        return {"paired": server.paired, "unique_id": server.unique_id}
+        return {
+            "paired": server.paired, "unique_id": server.unique_id, "app": server.current_game,
+        }
 
     def launch(self, title):
         [app] = [app for app in self.http.get_app_list() if app.name == title]

@@ -321,7 +321,7 @@ def open_app(http, arguments, config, key, iv):
     apps = [app for app in http.get_app_list() if app.name == arguments.app]
     if not apps:
         raise MoonlightError(f"no app {arguments.app}")
-    query = "corever=1"
+    query = "" if arguments.plain_rtsp else "corever=1"
     if arguments.resume:
         url = http.resume_app(key, iv, config.surroundaudioinfo, launch_query_params=query)
     else:
@@ -428,6 +428,7 @@ def parse():
     parser.add_argument("--seconds", type=float, default=5, help="from the first frame on")
     parser.add_argument("--rfi", action="store_true", help="reference frames may be invalidated")
     parser.add_argument("--plain-video", action="store_true", help="only sound is encrypted")
+    parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")
     parser.add_argument("--wait-rumble", action="store_true", help="no longer than --seconds")

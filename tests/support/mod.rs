@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
 
+pub mod device;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};

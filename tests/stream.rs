@@ -1,0 +1,271 @@
+//! The stock client streams from the running daemon: pictures, sound and input of sessions that go
+//! well, and the sentences that those get which may not be.
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use support::device::{Device, Stream};
+use support::{Daemon, need_encoders};
+
+const IPV4: &str = "127.0.0.1";
+const IPV6: &str = "[::1]";
+/// What every daemon here has in its configuration.
+const CONF: &str = "Capture test\nCodecs hevc h264\nLogLevel debug\n";
+/// Hertz by channel, as src/host/capture/tone.rs has them, and how loud they are.
+const FREQUENCIES: [f64; 8] = [320.0, 480.0, 600.0, 60.0, 750.0, 960.0, 1200.0, 1500.0];
+const AMPLITUDE: f64 = 0.25;
+/// Of luma, in decibels: what is seen below that is not the picture that was sent.
+const PSNR_MIN: f64 = 30.0;
+
+/// Waits until nobody else streams: this machine has not processors for two tests at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    need_encoders();
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start(lines: &str) -> Daemon {
+    Daemon::start(&format!("{CONF}{lines}"))
+}
+
+fn paired(daemon: &Daemon, host: &str, pin: &str) -> Device {
+    let mut device = Device::new(daemon, host);
+    device.pair(daemon, pin);
+    device
+}
+
+/// What the daemon says at the end of a session: frames sent, IDR frames among them, those that
+/// healed, pictures left out.
+#[track_caller]
+fn ended(daemon: &Daemon, session: u32) -> [u64; 4] {
+    let begin = format!("session {session}: sent ");
+    daemon.wait_log(&begin);
+    let log = daemon.log();
+    let line = log.lines().find_map(|line| line.split_once(&begin)).unwrap().1;
+    let mut numbers = line.split(|it: char| !it.is_ascii_digit()).filter_map(|it| it.parse().ok());
+    std::array::from_fn(|_| numbers.next().unwrap())
+}
+
+/// What must hold of every stream on a network that loses nothing.
+#[track_caller]
+fn check(name: &str, report: &Value, channel_count: usize, daemon: &Daemon, session: u32) {
+    let [sent, _, healed, left_out] = ended(daemon, session);
+    let video = &report["video"];
+    let pictures = &video["pictures"];
+    let seen: Vec<u64> = pictures["readings"]
+        .as_array()
+        .unwrap_or(&Vec::new())
+        .iter()
+        .map(|reading| reading[1].as_u64().unwrap())
+        .collect();
+    let unseen: u64 = seen.windows(2).map(|pair| pair[1] - pair[0] - 1).sum();
+    let count = video["access_unit_count"].as_u64().unwrap_or(0);
+    let context = || {
+        let mut short = report.clone();
+        short["video"]["pictures"]["readings"] = Value::Null;
+        format!("{name}: sent {sent}, left out {left_out}, unseen {unseen}: {short}")
+    };
+    assert_eq!(report["error"], Value::Null, "{}", context());
+    assert_eq!(video["missing_numbers"], json!([]), "{}", context());
+    assert_eq!(video["are_numbers_rising"], true, "{}", context());
+    assert_eq!(video["decode_error_count"], 0, "{}", context());
+    assert_eq!((&pictures["unreadable_count"], healed), (&json!(0), 0), "{}", context());
+    assert_eq!(pictures["strictly_rising"], true, "{}", context());
+    assert!(unseen <= left_out, "{}", context());
+    assert!(count > 0 && count <= sent, "{}", context());
+    assert!(pictures["psnr_luma"]["min"].as_f64().unwrap() > PSNR_MIN, "{}", context());
+    let tones = report["audio"]["tones"].as_array().unwrap();
+    assert_eq!(tones.len(), channel_count, "{}", context());
+    for (tone, frequency) in tones.iter().zip(FREQUENCIES) {
+        let of = |name: &str| tone[name].as_f64().unwrap();
+        assert!((of("frequency") / frequency - 1.0).abs() < 0.02, "{frequency}: {}", context());
+        assert!((of("level") - AMPLITUDE).abs() < 0.05, "{frequency}: {}", context());
+    }
+}
+
+/// The number of the session that this device launched or resumed last.
+#[track_caller]
+fn session_of(daemon: &Daemon, device: &Device) -> u32 {
+    let log = daemon.log();
+    let named = |verb: &str| format!(": moonlight-{} {verb} ", device.address);
+    let line = log
+        .lines()
+        .rfind(|line| ["launches", "resumes"].iter().any(|it| line.contains(&named(it))));
+    let (_, rest) = line.unwrap().split_once("session ").unwrap();
+    rest.split_once(':').unwrap().0.parse().unwrap()
+}
+
+/// A device that streams until it is dropped, once it has its first picture.
+fn occupy(daemon: &Daemon, device: &Device) -> Stream {
+    let stream = device.begin_stream(&["--seconds", "60", "--mode", "640x360x30"]);
+    daemon.wait_log("first picture sent");
+    stream
+}
+
+/// What of the stream is sealed: 1 is the control stream, 2 pictures, 4 sound.
+fn sealed(report: &Value) -> u64 {
+    report["facts"]["EncryptionFeaturesEnabled"].as_u64().unwrap()
+}
+
+#[track_caller]
+fn assert_refused(name: &str, report: &Value, status: u16, sentence: &str) {
+    let error = &report["error"];
+    assert_eq!(
+        (&error["kind"], &error["status"]),
+        (&json!("HttpResponseError"), &json!(status)),
+        "{name}: {error}"
+    );
+    assert!(error["message"].as_str().unwrap().contains(sentence), "{name}: {error}");
+}
+
+#[test]
+fn pictures_and_sound_of_every_kind_arrive_whole() {
+    let _alone = alone();
+    let daemon = start("");
+    let (four, six) = (paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345"));
+    // Name, device, words to the client, what is sealed, channels.
+    let cases: [(&str, &Device, &str, u64, usize); 7] = [
+        ("H.264", &four, "", 7, 2),
+        ("plain pictures", &four, "--plain-video", 5, 2),
+        ("1080p", &four, "--mode 1920x1080x60", 7, 2),
+        ("HEVC, 5.1", &four, "--codec hevc --mode 1280x720x30 --audio 51", 7, 6),
+        ("7.1", &four, "--mode 1280x720x30 --audio 71", 7, 8),
+        ("IPv6", &six, "", 7, 2),
+        ("100 Mbit/s", &four, "--bitrate 100000", 7, 2),
+    ];
+    for (session, (name, device, words, is_sealed, channel_count)) in (1..).zip(cases) {
+        let words: Vec<&str> = words.split_whitespace().chain(["--seconds", "4"]).collect();
+
+        let report = device.stream(&words);
+
+        check(name, &report, channel_count, &daemon, session);
+        let video = &report["video"];
+        assert_eq!((&video["idr_numbers"], sealed(&report)), (&json!([1]), is_sealed), "{name}");
+        let len = video["len"]["p50"].as_f64().unwrap();
+        assert!(!words.contains(&"100000") || len > 60_000.0, "{name}: {len}");
+    }
+}
+
+#[test]
+fn clients_that_stream_at_once_have_pictures_of_their_own() {
+    let _alone = alone();
+    let daemon = start("");
+    let devices = [paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345")];
+    let words = ["--mode", "1280x720x30", "--seconds", "4"];
+
+    let streams = devices.each_ref().map(|device| device.begin_stream(&words));
+    let reports = streams.map(Stream::report);
+
+    let times = |report: &Value| -> HashSet<u64> {
+        let readings = report["video"]["pictures"]["readings"].as_array().unwrap();
+        readings.iter().map(|reading| reading[2].as_u64().unwrap()).collect()
+    };
+    for (device, report) in devices.iter().zip(&reports) {
+        check(&device.address, report, 2, &daemon, session_of(&daemon, device));
+    }
+    assert!(times(&reports[0]).is_disjoint(&times(&reports[1])));
+}
+
+#[test]
+fn an_app_goes_on_without_its_client_until_it_is_cancelled() {
+    let _alone = alone();
+    let daemon = start("");
+    let mut device = paired(&daemon, IPV4, "1234");
+    let app = |device: &mut Device| device.ask(&["info"])["ok"]["app"].as_u64().unwrap();
+    let words = ["--mode", "640x360x30", "--seconds", "3"];
+    assert_eq!(app(&mut device), 0);
+
+    let launched = device.stream(&words);
+    ended(&daemon, 1);
+    let between = app(&mut device);
+    let resumed = device.stream(&[&words[..], &["--resume", "--quit"]].concat());
+
+    check("launched", &launched, 2, &daemon, 1);
+    check("resumed", &resumed, 2, &daemon, 2);
+    assert_ne!(between, 0);
+    assert_eq!(app(&mut device), 0);
+    assert_refused("again", &device.stream(&["--resume"]), 503, "No running app to resume");
+}
+
+#[test]
+fn who_comes_second_is_refused_or_takes_over() {
+    let _alone = alone();
+    for (lines, sentence) in [
+        ("SessionConflict refuse", "Another client is streaming from this host"),
+        ("MaxSessions 1", "This host streams to 1 client"),
+    ] {
+        let daemon = start(lines);
+        let (first, second) = (paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345"));
+        let _stream = occupy(&daemon, &first);
+
+        let report = second.stream(&[]);
+
+        assert_refused(lines, &report, 503, sentence);
+        assert!(!daemon.log().contains("session 1: ended"), "{lines}");
+    }
+    let daemon = start("SessionConflict takeover");
+    let (first, second) = (paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345"));
+    let stream = occupy(&daemon, &first);
+
+    let taken = second.stream(&["--mode", "640x360x30", "--seconds", "3"]);
+    let left = stream.report();
+
+    check("takeover", &taken, 2, &daemon, 2);
+    assert_eq!((&left["is_terminated"], &left["error"]), (&json!(true), &Value::Null));
+    daemon.wait_log("session 1: ended");
+}
+
+#[test]
+fn a_client_streams_only_what_it_may_and_as_it_must() {
+    let _alone = alone();
+    let plain = "--plain-rtsp";
+    let demands = "This host demands encryption, which this version of Moonlight has not";
+    // Lines, words to the client, status and sentence, or what is sealed.
+    let cases: [(&str, &str, Result<u64, (u16, &str)>); 4] = [
+        ("DefaultGrants view", "", Err((403, "may not do that here (grant launch)"))),
+        ("", plain, Ok(7)),
+        ("Encryption required", plain, Err((403, demands))),
+        ("Encryption required", "", Ok(7)),
+    ];
+    for (lines, words, expected) in cases {
+        let name = format!("{lines} {words}");
+        let daemon = start(lines);
+        let device = paired(&daemon, IPV4, "1234");
+        let words = words.split_whitespace().chain(["--mode", "640x360x30", "--seconds", "3"]);
+
+        let report = device.stream(&words.collect::<Vec<_>>());
+
+        match expected {
+            Err((status, sentence)) => assert_refused(&name, &report, status, sentence),
+            Ok(is_sealed) => {
+                check(&name, &report, 2, &daemon, 1);
+                assert_eq!(sealed(&report), is_sealed, "{name}");
+            }
+        }
+    }
+    let daemon = start("Encryption required");
+    let device = paired(&daemon, IPV4, "1234");
+    let report = device.stream(&["--plain-video"]);
+    let error = (&report["error"]["kind"], &report["error"]["stage"]);
+    assert_eq!(error, (&json!("StreamStartError"), &json!("RTSP handshake")), "{report}");
+}
+
+#[test]
+fn input_of_every_kind_and_requests_for_idr_frames_leave_the_stream_whole() {
+    let _alone = alone();
+    let mut daemon = start("");
+    let device = paired(&daemon, IPV4, "1234");
+
+    let report = device.stream(&["--input", "--idr", "2", "--seconds", "4"]);
+
+    check("input", &report, 2, &daemon, 1);
+    let sent = report["input"].as_array().unwrap();
+    assert!(sent.len() > 20 && sent.iter().all(|it| it[1] == 0), "{sent:?}");
+    let [_, idr_count, ..] = ended(&daemon, 1);
+    let idrs = report["video"]["idr_numbers"].as_array().unwrap();
+    assert_eq!((idrs[0].as_u64(), idrs.len(), idr_count), (Some(1), 3, 3), "{idrs:?}");
+    assert!(daemon.is_running());
+}
