@@ -37,6 +37,9 @@ pub(crate) const BUILD: u32 = sys::X264_BUILD;
 /// newest only, so more cost memory and nothing else.
 const REFERENCE_COUNT: u32 = 5;
 
+/// The coarsest quantiser of 8 bits; each further bit adds 6.
+const QP_MAX: c_int = 51;
+
 pub(crate) struct X264 {
     encoder: NonNull<sys::x264_t>,
     settings: Settings,
@@ -174,6 +177,9 @@ fn param(settings: &Settings, reference_count: u32) -> Result<sys::x264_param_t,
     param.vui.b_fullrange = settings.is_full_range.into();
 
     param.rc.i_rc_method = sys::X264_RC_ABR as c_int;
+    // The library goes on beyond the coarsest quantiser that there is, and there it leaves out what
+    // has changed, for as long as the bits of a picture do not suffice: the picture is torn.
+    param.rc.i_qp_max = QP_MAX + if settings.is_10_bit { 12 } else { 0 };
     set_rate(&mut param, settings.rate, settings.refresh_mhz);
 
     let profile = if settings.is_10_bit { c"high10" } else { c"high" };

@@ -258,3 +258,31 @@ fn the_libraries_print_nothing() {
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_picture_that_there_are_too_few_bits_for_is_poor_but_whole() {
+    // A column of cells, each dark or light by turns, in pictures that share nothing else.
+    let mut encoder = open(&avenc_config { bitrate_kbps: 200, ..config(AVENC_H264) }).unwrap();
+    let mut decoder = Decoder::open(AVENC_H264);
+    let level = |number: u64, cell: u64| if (number + cell).is_multiple_of(2) { 30 } else { 220 };
+    let mut state = 1_u32;
+    for number in 0..30 {
+        let [mut luma, blue, red] = source(WIDTH, HEIGHT, number);
+        for (pixel, at) in luma.iter_mut().zip(0..) {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let is_cell = at % WIDTH < 16;
+            let cell = u64::from(at / WIDTH / 16);
+            *pixel = if is_cell { level(number, cell) } else { 64 + (state >> 25) as u8 };
+        }
+
+        let unit = encoder.encode_picture(&[luma, blue, red]);
+
+        let seen = decoder.decode(&unit.bytes).unwrap();
+        for cell in 0..HEIGHT / 16 {
+            let rows = seen.luma.chunks_exact(WIDTH as usize).skip(cell as usize * 16).take(16);
+            let sum: u32 = rows.flat_map(|row| &row[..16]).map(|it| u32::from(*it)).sum();
+            let (mean, expected) = (sum / 256, u32::from(level(number, cell.into())));
+            assert!(mean.abs_diff(expected) < 60, "{number}, cell {cell}: {mean}, not {expected}");
+        }
+    }
+}
