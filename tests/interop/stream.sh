@@ -1,0 +1,180 @@
+#!/bin/bash
+# The stock client streams from the daemon on another machine, over a network that loses nothing, a
+# few datagrams, or many in a row. The two machines are network namespaces.
+# usage: tests/interop/stream.sh DIR [long], where DIR holds the built programs; long is by hand
+# shellcheck disable=SC2317 # the trap calls a function by its name
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+[[ $EUID == 0 ]] || exec sudo --preserve-env=PYTHON "$here/stream.sh" "$@"
+
+programs=$(realpath "${1:?the folder of the built programs}")
+python=${PYTHON:-$here/../.venv/bin/python3}
+host=pf-host-$$ peer=pf-peer-$$
+ipv4=10.77.0.1 ipv6=fd00:5353::1
+http_port=47989 video_port=47998
+folder=$(mktemp -d)
+processes=() failures=0 session=0
+
+clean_up() {
+    local process
+    for process in "${processes[@]}"; do
+        kill "$process" 2>/dev/null || true
+    done
+    wait 2>/dev/null || true
+    ip netns delete "$host" 2>/dev/null || true
+    ip netns delete "$peer" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+for part in "$python" ip nft setpriv; do
+    type "$part" >/dev/null 2>&1 || fail "$part is missing, scripts/setup test brings it"
+done
+
+eventually() { # eventually COMMAND...: within half a minute
+    local end=$((SECONDS + 30))
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}
+
+# The machines, and one cable between them.
+ip netns add "$host"
+ip netns add "$peer"
+ip -n "$host" link add eth0 type veth peer name eth0 netns "$peer"
+for machine in "$host" "$peer"; do
+    [[ $machine == "$host" ]] && number=1 || number=2
+    ip -n "$machine" link set lo up
+    ip -n "$machine" address add "10.77.0.$number/24" dev eth0
+    ip -n "$machine" address add "fd00:5353::$number/64" dev eth0 nodad
+    # Datagrams that the kernel cuts from one are cut here: each is to be lost by itself.
+    ip -n "$machine" link set eth0 up gso_max_segs 1
+done
+
+# The daemon, as an ordinary user, and the client with whom it is paired.
+for part in punktfunkd punktfunkctl libavenc.so; do
+    [[ -f $programs/$part ]] || fail "$programs/$part is missing: run cargo build --workspace"
+    install -m 755 "$programs/$part" "$folder/$part"
+done
+chmod 755 "$folder"
+mkdir "$folder/files" "$folder/identity"
+chown 65534:65534 "$folder/files"
+cat >"$folder/files/conf" <<END
+StateDirectory $folder/files/state
+RuntimeDirectory $folder/files/run
+Http off
+Mdns no
+GameStream lan
+Capture test
+Codecs hevc h264
+END
+
+as_user() {
+    ip netns exec "$host" setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
+
+: >"$folder/log"
+as_user "$folder/punktfunkd" -c "$folder/files/conf" >"$folder/log" 2>&1 &
+processes+=("$!")
+
+client() { # client SCRIPT ARGUMENT...
+    ip netns exec "$peer" "$python" "$here/../moonlight/$1" "${@:2}"
+}
+
+is_paired() {
+    as_user "$folder/punktfunkctl" -s "$folder/files/run/control" pair pin 1 \
+        <<<1234 >"$folder/pairing" 2>&1
+}
+
+knows_its_encoders() {
+    grep --quiet 'encoders:.*h264: software' "$folder/log"
+}
+
+eventually knows_its_encoders || fail "no encoders: $(<"$folder/log")"
+client peer.py "$ipv4" "$http_port" "$folder/identity" \
+    <<<'["pair", "1234"]' >"$folder/paired" 2>&1 &
+pairing=$!
+eventually is_paired || fail "not paired: $(<"$folder/pairing") $(<"$folder/paired")"
+wait "$pairing"
+grep --quiet '"ok"' "$folder/paired" || fail "not paired: $(<"$folder/paired")"
+
+# From now on the client's machine loses the datagrams of pictures for which this holds.
+lose() { # lose [CONDITION]
+    {
+        echo 'table inet loss'
+        echo 'delete table inet loss'
+        echo 'table inet loss {'
+        echo '    counter dropped { }'
+        echo '    chain input {'
+        echo '        type filter hook input priority -10; policy accept;'
+        [[ -z ${1:-} ]] || echo "        udp sport $video_port $1 counter name dropped drop"
+        echo '    }'
+        echo '}'
+    } | ip netns exec "$peer" nft --file -
+}
+
+dropped() {
+    ip netns exec "$peer" nft list counter inet loss dropped | awk '$1 == "packets" { print $2 }'
+}
+
+summary() { # what the daemon says of the last session
+    sed --quiet "s/.*session $session: sent /sent /p" "$folder/log"
+}
+
+has_summary() {
+    [[ -n $(summary) ]]
+}
+
+run() { # run NAME REMEDY LOSS MODE [WORD...]: a stream, and a line that says how it was
+    lose "$3"
+    session=$((session + 1))
+    client stream.py --host "${address:-$ipv4}" --http-port "$http_port" \
+        --identity "$folder/identity" --mode "$4" --seconds "$seconds" "${@:5}" \
+        >"$folder/report" 2>"$folder/errors" || true
+    if eventually has_summary && "$python" "$here/stream.py" \
+        "$1" "$folder/report" "$(summary)" "$(dropped)" "$2" "${4##*x}" 2>>"$folder/errors"; then
+        return
+    fi
+    failures=$((failures + 1))
+    sed 's/^/        /' "$folder/errors"
+    sed --quiet "s/.* session $session: /        /p" "$folder/log"
+}
+
+some='numgen random mod 100 < 2'
+burst='numgen inc mod 400 >= 392'
+# More than a frame has at these bitrates, parity included.
+whole='numgen inc mod 1000 >= 940'
+
+if [[ ${2:-} == long ]]; then
+    seconds=30
+    for mode in 1280x720x60 1920x1080x60; do
+        name="H.264 ${mode%x*}@60"
+        run "$name, no loss" ok '' "$mode"
+        run "$name, 2 % random" any "$some" "$mode" --rfi
+        run "$name, bursts" heal "$burst" "$mode" --rfi
+        run "$name, bursts, no invalidation" idr "$burst" "$mode"
+        run "$name, whole frames" heal "$whole" "$mode" --rfi
+    done
+    hevc=(1280x720x30 --codec hevc)
+    run 'HEVC 1280x720@30, no loss' ok '' "${hevc[@]}"
+    run 'HEVC 1280x720@30, 2 % random' any "$some" "${hevc[@]}"
+    run 'HEVC 1280x720@30, bursts' idr "$burst" "${hevc[@]}"
+else
+    seconds=5
+    mode=1280x720x60
+    run 'no loss' ok '' "$mode"
+    address="[$ipv6]" run 'no loss, IPv6' ok '' "$mode"
+    run '2 % random' any "$some" "$mode"
+    run '2 % random, invalidation' any "$some" "$mode" --rfi
+    run 'bursts' idr "$burst" "$mode"
+    run 'bursts, invalidation' heal "$burst" "$mode" --rfi
+    run 'whole frames' idr "$whole" "$mode"
+    run 'whole frames, invalidation' heal "$whole" "$mode" --rfi
+fi
+exit "$((failures > 0))"
