@@ -16,6 +16,7 @@ pub struct Device {
     folder: Folder,
     /// Where the daemon sees it.
     pub address: String,
+    /// Of its certificate.
     pub fingerprint: String,
     /// How it knows the daemon.
     host: String,

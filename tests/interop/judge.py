@@ -1,10 +1,10 @@
 """Whether a stream over a network that loses datagrams went as it must. One line says what it saw.
 
-usage: stream.py NAME REPORT LOG DROPPED ok|idr|heal FPS
+usage: judge.py NAME REPORT LOG DROPPED ok|idr|heal|any FPS
 
 REPORT is what tests/moonlight/stream.py printed, LOG what the daemon said of the session at its end,
-DROPPED how many datagrams of pictures the network dropped. Losses must be got over by FEC alone (ok),
-by IDR frames (idr) or by frames that refer to older ones (heal).
+DROPPED how many datagrams of pictures the network dropped. No frame may be lost (ok), or some must be
+and are got over by IDR frames (idr) or by frames that refer to older ones (heal), or either (any).
 """
 
 import json
