@@ -9,7 +9,7 @@ use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
 use crate::listen::mgmt::Figures;
-use crate::pipeline::{Counter, Order, Pipeline, Plan, Sockets, Stats};
+use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
 
 /// The threads of all sessions.
@@ -131,6 +131,7 @@ impl Reactor {
         let (_, mut pipeline) = running.swap_remove(index);
         pipeline.stop();
         log::info!("session {id}: {}", summary(pipeline.stats()));
+        log::debug!("session {id}: {}", stages(pipeline.stats()));
         self.streams.ending.push((id, pipeline));
     }
 
@@ -161,4 +162,14 @@ fn summary(stats: &Stats) -> String {
         count(Counter::SendDropped),
         count(Counter::Datagrams) + count(Counter::SendDropped),
     )
+}
+
+/// How long the stages of a frame took, percentiles 50, 95 and 99 of each, in one line.
+fn stages(stats: &Stats) -> String {
+    let stage = |&(stage, name)| {
+        let times = stats.percentiles(stage);
+        format!("{name} {}/{}/{}", times.p50_us, times.p95_us, times.p99_us)
+    };
+    let stages: Vec<String> = STAGES.iter().map(stage).collect();
+    format!("stages in us: {}", stages.join(", "))
 }
