@@ -5,11 +5,10 @@
 
 use std::ffi::{CStr, c_int};
 
-use ffmpeg_sys_next as ffmpeg;
-
 use crate::annexb::{self, Shape, Syntax};
 use crate::encoder::{Encoder, Picture, Unit};
 use crate::error::Error;
+use crate::ffmpeg;
 use crate::formats;
 use crate::hardware::{self, Uploader};
 use crate::kinds::{self, KINDS, Kind, Variant};
@@ -54,6 +53,7 @@ impl AvEncoder {
             .iter()
             .find(|kind| kind.codec == settings.codec && kind.backend == settings.backend)
             .ok_or_else(|| Error::Missing("there is no such encoder for this codec".to_owned()))?;
+        ffmpeg::load()?;
         let nodes = match (kind.backend, &settings.device) {
             (Backend::Vaapi, None) => hardware::render_nodes()?,
             (_, device) => vec![device.clone()],

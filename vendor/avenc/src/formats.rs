@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use ffmpeg_sys_next as ffmpeg;
+use crate::ffmpeg;
 
 use ffmpeg::AVHWDeviceType::{self, AV_HWDEVICE_TYPE_VULKAN};
 use ffmpeg::{

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_int};
 use std::fs;
 use std::ptr::{self, NonNull};
 
-use ffmpeg_sys_next as ffmpeg;
+use crate::ffmpeg;
 
 use ffmpeg::AVHWDeviceType::{self, AV_HWDEVICE_TYPE_DRM, AV_HWDEVICE_TYPE_VULKAN};
 use ffmpeg::AVPixelFormat;

@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 
-use ffmpeg_sys_next as ffmpeg;
+use crate::ffmpeg;
 
 use ffmpeg::AVHWDeviceType::{self, AV_HWDEVICE_TYPE_VAAPI, AV_HWDEVICE_TYPE_VULKAN};
 

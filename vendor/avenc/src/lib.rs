@@ -1,7 +1,7 @@
 //! Video encoders for streaming behind a small C interface, `include/avenc.h`.
 //!
-//! Built as libavenc.so, which a program loads when it first encodes: FFmpeg and what it brings are
-//! some hundred libraries, and none of them is the program's until then.
+//! Built as libavenc.so, which a program loads when it first encodes. FFmpeg and what it brings are
+//! some hundred libraries, and loaded when an encoder of theirs is first asked for.
 //!
 //! ```text
 //!   avenc_open ------> settings ------> x264        H.264 in software, by libx264 itself
@@ -25,6 +25,7 @@ pub mod annexb;
 mod av;
 mod encoder;
 mod error;
+mod ffmpeg;
 mod formats;
 mod hardware;
 mod kinds;
@@ -60,7 +61,6 @@ pub struct avenc_encoder {
 
 impl avenc_encoder {
     fn open(settings: Settings) -> Result<avenc_encoder, Error> {
-        log::install();
         let encoder: Box<dyn Encoder> = match (settings.backend, settings.codec) {
             (Backend::Software, Codec::H264) => Box::new(x264::X264::open(&settings)?),
             _ => Box::new(av::AvEncoder::open(&settings)?),

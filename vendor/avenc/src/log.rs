@@ -2,30 +2,24 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::sync::Once;
 
-use ffmpeg_sys_next as ffmpeg;
+use crate::ffmpeg;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) type VaList = *mut ffmpeg::__va_list_tag;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) type VaList = ffmpeg::va_list;
 
+unsafe extern "C" {
+    /// C's, by which both libraries would format their messages themselves.
+    fn vsnprintf(to: *mut c_char, len: usize, format: *const c_char, arguments: VaList) -> c_int;
+}
+
 /// Bytes of errors that are kept until they are taken.
 const KEPT_LEN: usize = 300;
 
 thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Takes FFmpeg's messages, for the whole process, from now on.
-pub(crate) fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the callback has the signature that is asked for, and may be called from any
-        // thread at any time.
-        unsafe { ffmpeg::av_log_set_callback(Some(keep)) };
-    });
 }
 
 /// What was said on this thread since the last call, as one sentence without a full stop; "" where
@@ -63,21 +57,10 @@ pub(crate) unsafe extern "C" fn keep(
         return;
     }
     let mut line = [0 as c_char; 256];
-    let mut is_prefixed = 0;
     // SAFETY: format and arguments are what the library passes on to be formatted; the line is as
-    // long as is said. Without a source no prefix is made.
-    unsafe {
-        ffmpeg::av_log_format_line2(
-            std::ptr::null_mut(),
-            level,
-            format,
-            arguments,
-            line.as_mut_ptr(),
-            line.len() as c_int,
-            &mut is_prefixed,
-        )
-    };
-    // SAFETY: av_log_format_line2 ends what it writes.
+    // long as is said.
+    unsafe { vsnprintf(line.as_mut_ptr(), line.len(), format, arguments) };
+    // SAFETY: vsnprintf ends what it writes, and where it fails the line is empty or as long as it was.
     let line = unsafe { CStr::from_ptr(line.as_ptr()) }.to_string_lossy();
     // A thread that is ending has no place for it any more, and nobody who would ask.
     let _ = SAID.try_with(|said| {
@@ -105,10 +88,10 @@ mod tests {
 
     #[test]
     fn errors_are_kept_for_the_thread_and_nothing_else_is() {
-        install();
+        ffmpeg::load().unwrap();
         let say = |level, line: &CStr| {
             // SAFETY: a format without arguments.
-            unsafe { ffmpeg::av_log(std::ptr::null_mut(), level, line.as_ptr()) };
+            unsafe { ffmpeg_sys_next::av_log(std::ptr::null_mut(), level, line.as_ptr()) };
         };
 
         say(ffmpeg::AV_LOG_ERROR, c"Cannot load it.\n");

@@ -3,10 +3,9 @@
 use std::ffi::{CStr, CString, c_int};
 use std::ptr::{self, NonNull};
 
-use ffmpeg_sys_next as ffmpeg;
-
 use crate::encoder::Picture;
 use crate::error::Error;
+use crate::ffmpeg;
 use crate::formats;
 use crate::log;
 use crate::settings::{Layout, Settings};

@@ -5,24 +5,30 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use ffmpeg_sys_next as ffmpeg;
+use crate::ffmpeg;
 
 /// Versions of the libraries and of the driver, and the nodes of graphics cards.
 pub(crate) fn text() -> String {
-    // SAFETY: no arguments, a number.
-    let avcodec = unsafe { ffmpeg::avcodec_version() };
-    // SAFETY: a string that ends and is the library's for ever.
-    let build = unsafe { CStr::from_ptr(ffmpeg::av_version_info()) }.to_string_lossy();
     let mut text = format!(
-        "avenc {}, libavcodec {}.{}.{} ({build}), x264 {}",
+        "avenc {}, {}, x264 {}",
         env!("CARGO_PKG_VERSION"),
-        avcodec >> 16,
-        avcodec >> 8 & 0xff,
-        avcodec & 0xff,
+        libavcodec(),
         crate::x264::BUILD,
     );
     machine(Path::new("/proc/driver/nvidia/version"), Path::new("/dev/dri"), &mut text);
     text
+}
+
+/// FFmpeg's version, or why it is not there.
+fn libavcodec() -> String {
+    if let Err(error) = ffmpeg::load() {
+        return format!("no libavcodec ({error})");
+    }
+    // SAFETY: no arguments, a number.
+    let version = unsafe { ffmpeg::avcodec_version() };
+    // SAFETY: a string that ends and is the library's for ever.
+    let build = unsafe { CStr::from_ptr(ffmpeg::av_version_info()) }.to_string_lossy();
+    format!("libavcodec {}.{}.{} ({build})", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
 /// Adds what the machine has.
