@@ -150,6 +150,9 @@ fn param(settings: &Settings, reference_count: u32) -> Result<sys::x264_param_t,
         count => count.max(settings.slice_count) as c_int,
     };
     param.b_sliced_threads = 1;
+    // Without pictures to look ahead at, threads for it take their share of a few rows each, and cost
+    // more in waking than they save.
+    param.i_lookahead_threads = 1;
     param.i_slice_count = settings.slice_count as c_int;
 
     param.i_fps_num = settings.refresh_mhz;
