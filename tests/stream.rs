@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use support::device::{Device, Stream};
-use support::{Daemon, need_encoders};
+use support::{Daemon, eventually, need_encoders};
 
 const IPV4: &str = "127.0.0.1";
 const IPV6: &str = "[::1]";
@@ -269,4 +269,48 @@ fn input_of_every_kind_and_requests_for_idr_frames_leave_the_stream_whole() {
     let idrs = report["video"]["idr_numbers"].as_array().unwrap();
     assert_eq!((idrs[0].as_u64(), idrs.len(), idr_count), (Some(1), 3, 3), "{idrs:?}");
     assert!(daemon.is_running());
+}
+
+#[test]
+fn input_arrives_by_its_kind_and_gamepads_are_told_what_they_can_do() {
+    const KINDS: [&str; 16] = [
+        "gamepad_arrived",
+        "gamepad_battery",
+        "gamepad_motion",
+        "gamepad_state",
+        "gamepad_touchpad",
+        "key_down",
+        "key_up",
+        "pen",
+        "pointer_button_down",
+        "pointer_button_up",
+        "pointer_move",
+        "pointer_place",
+        "scroll_horizontal",
+        "scroll_vertical",
+        "text",
+        "touch",
+    ];
+    let _alone = alone();
+    let daemon = start("");
+    let device = paired(&daemon, IPV4, "1234");
+    let stream = device.begin_stream(&["--input", "--wait-rumble", "--seconds", "20"]);
+
+    let input = eventually("input of every kind arrives", || {
+        let (_, report) = daemon.api("GET", "/v1/sessions", "");
+        let input = report["sessions"][0]["input"].clone();
+        let has_come = |kind: &&str| input["counts"][kind].as_u64().is_some_and(|count| count > 0);
+        KINDS.iter().all(has_come).then_some(input)
+    });
+    let feedback = json!({ "gamepad": 0, "rumble": { "low": 1000, "high": 65535 } });
+    let (status, _) = daemon.api("POST", "/v1/sessions/1/feedback", &feedback.to_string());
+    let report = stream.report();
+
+    assert_eq!(input["refused"], json!(0), "{input}");
+    assert_eq!(status, 200);
+    assert_eq!(report["error"], Value::Null, "{report}");
+    let rumble = |event: &Value| {
+        event.as_array().unwrap()[1..] == [json!("rumble"), json!(0), json!(1000), json!(65535)]
+    };
+    assert!(report["events"].as_array().unwrap().iter().any(rumble), "{}", report["events"]);
 }
