@@ -294,7 +294,14 @@ fn input_arrives_by_its_kind_and_gamepads_are_told_what_they_can_do() {
     let _alone = alone();
     let daemon = start("");
     let device = paired(&daemon, IPV4, "1234");
-    let stream = device.begin_stream(&["--input", "--wait-rumble", "--seconds", "20"]);
+    let stream = device.begin_stream(&[
+        "--input",
+        "--wait-rumble",
+        "--seconds",
+        "15",
+        "--mode",
+        "640x360x30",
+    ]);
 
     let input = eventually("input of every kind arrives", || {
         let (_, report) = daemon.api("GET", "/v1/sessions", "");
