@@ -229,7 +229,8 @@ fn a_client_streams_only_what_it_may_and_as_it_must() {
     let plain = "--plain-rtsp";
     let demands = "This host demands encryption, which this version of Moonlight has not";
     // Lines, words to the client, status and sentence, or what is sealed.
-    let cases: [(&str, &str, Result<u64, (u16, &str)>); 4] = [
+    type Expected<'a> = Result<u64, (u16, &'a str)>;
+    let cases: [(&str, &str, Expected<'_>); 4] = [
         ("DefaultGrants view", "", Err((403, "may not do that here (grant launch)"))),
         ("", plain, Ok(7)),
         ("Encryption required", plain, Err((403, demands))),
