@@ -19,7 +19,7 @@ mod sound;
 mod stats;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -137,10 +137,33 @@ impl Reports {
     }
 }
 
+/// That a thread is at work. The reactor is told when it has given back all that it had: nothing
+/// else may happen for a long time that would make the reactor look.
+struct Presence {
+    count: Arc<AtomicUsize>,
+    waker: Arc<Waker>,
+}
+
+impl Presence {
+    fn new(count: &Arc<AtomicUsize>, waker: &Arc<Waker>) -> Presence {
+        count.fetch_add(1, Ordering::Relaxed);
+        Presence { count: Arc::clone(count), waker: Arc::clone(waker) }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Release);
+        // A waker can only fail where the reactor is gone.
+        let _ = self.waker.wake();
+    }
+}
+
 /// The threads of one session, seen from the reactor.
 #[derive(Debug)]
 pub struct Pipeline {
     threads: Vec<JoinHandle<()>>,
+    present_count: Arc<AtomicUsize>,
     is_stopped: Arc<AtomicBool>,
     bells: Vec<Arc<Bell>>,
     frame: Outbox,
@@ -170,6 +193,8 @@ impl Pipeline {
     ) -> io::Result<Pipeline> {
         let stats = Arc::new(Stats::default());
         let is_stopped = Arc::new(AtomicBool::new(false));
+        let present_count = Arc::new(AtomicUsize::new(0));
+        let presence = || Presence::new(&present_count, waker);
         let frame_bell = Arc::new(Bell::new()?);
         let packet_bell = Arc::new(Bell::new()?);
         let (frame, frame_orders) = Outbox::new(Arc::clone(&frame_bell));
@@ -187,6 +212,7 @@ impl Pipeline {
             let _ = empty.push(AccessUnit::with_capacity(plan.unit_len()));
         }
         let number = plan.session;
+        let name = |of: &str| format!("pf-{of}-{number}");
         let packet_thread = packet::Thread::new(
             &plan,
             sockets.video,
@@ -210,7 +236,7 @@ impl Pipeline {
                     make_reports(),
                     Arc::clone(&is_stopped),
                 );
-                threads.push(spawn(format!("pf-sound-{number}"), move || thread.run())?);
+                threads.push(spawn(name("sound"), presence(), move || thread.run())?);
                 Some(outbox)
             }
         };
@@ -224,10 +250,21 @@ impl Pipeline {
             Arc::clone(&is_stopped),
         );
         let bells = vec![frame_bell, packet_bell];
-        let mut pipeline =
-            Pipeline { threads, is_stopped, bells, frame, packet, sound, reports, stats };
-        pipeline.threads.push(spawn(format!("pf-packet-{number}"), move || packet_thread.run())?);
-        pipeline.threads.push(spawn(format!("pf-frame-{number}"), move || frame_thread.run())?);
+        let mut pipeline = Pipeline {
+            threads,
+            present_count: Arc::clone(&present_count),
+            is_stopped,
+            bells,
+            frame,
+            packet,
+            sound,
+            reports,
+            stats,
+        };
+        let packet = spawn(name("packet"), presence(), move || packet_thread.run())?;
+        pipeline.threads.push(packet);
+        let frame = spawn(name("frame"), presence(), move || frame_thread.run())?;
+        pipeline.threads.push(frame);
         Ok(pipeline)
     }
 
@@ -269,8 +306,15 @@ impl Pipeline {
     }
 
     /// Whether the threads have ended.
-    pub fn is_over(&self) -> bool {
-        self.threads.iter().all(JoinHandle::is_finished)
+    pub fn is_over(&mut self) -> bool {
+        if self.present_count.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        // They have a few instructions left.
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        true
     }
 }
 
@@ -292,8 +336,15 @@ impl AccessUnit {
     }
 }
 
-fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name).spawn(run)
+fn spawn(
+    name: String,
+    presence: Presence,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name).spawn(move || {
+        run();
+        drop(presence);
+    })
 }
 
 /// Keeps a real-time thread from taking the machine: one that does not rest becomes ordinary.

@@ -46,7 +46,7 @@ impl Reactor {
         }
         self.take_reports(now);
         let had_threads = !self.streams.is_idle();
-        self.streams.ending.retain(|(_, pipeline)| !pipeline.is_over());
+        self.streams.ending.retain_mut(|(_, pipeline)| !pipeline.is_over());
         if had_threads && self.streams.is_idle() {
             // What a session had is some megabytes, and the next may be long in coming.
             let job = || {
