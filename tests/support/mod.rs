@@ -77,6 +77,15 @@ impl Folder {
         path
     }
 
+    /// A folder in it with the identity of a stock client, whose certificate is that of the vectors.
+    pub fn identity(&self, name: &str) -> PathBuf {
+        let path = self.folder(name, 0o700);
+        fs::copy(vector(&format!("{name}.pem")), path.join("cert.pem")).unwrap();
+        fs::copy(vector(&format!("{name}.key.pem")), path.join("key.pem")).unwrap();
+        fs::write(path.join("unique_id"), "0123456789ABCDEF").unwrap();
+        path
+    }
+
     /// A folder in it, which the daemon's user owns.
     pub fn folder(&self, name: &str, mode: u32) -> PathBuf {
         let path = self.path.join(name);
