@@ -154,7 +154,7 @@ impl Ports {
     pub fn handle_timeout(&mut self, sessions: &mut Sessions, now: Instant) {
         if self.host.poll_timeout().is_some_and(|at| at <= now) {
             self.host.handle_timeout(now);
-            self.drain_events(sessions, now);
+            drain_events(&mut self.host, sessions, now);
         }
     }
 
@@ -224,20 +224,7 @@ impl Ports {
             Use::Control => {
                 let path = enet::Path { remote: received.path.remote, local: received.path.local };
                 take_control(&mut self.host, path, bytes, sessions, now);
-                self.drain_events(sessions, now);
-            }
-        }
-    }
-
-    fn drain_events(&mut self, sessions: &mut Sessions, now: Instant) {
-        while let Some(event) = self.host.poll_event() {
-            match event {
-                Event::Connected { .. } => {} // it says something, or it is nobody
-                Event::Disconnected { peer, departure } => {
-                    let has_left = !matches!(departure, Departure::TimedOut);
-                    sessions.on_control_gone(peer, has_left, now);
-                }
-                Event::Message { peer, bytes, .. } => sessions.handle_control(peer, bytes, now),
+                drain_events(&mut self.host, sessions, now);
             }
         }
     }
@@ -279,6 +266,20 @@ fn take_control(
     }
 }
 
+/// Tells sessions what has come of datagrams and of time.
+fn drain_events(host: &mut Host, sessions: &mut Sessions, now: Instant) {
+    while let Some(event) = host.poll_event() {
+        match event {
+            Event::Connected { .. } => {} // it says something, or it is nobody
+            Event::Disconnected { peer, departure } => {
+                let has_left = !matches!(departure, Departure::TimedOut);
+                sessions.on_control_gone(peer, has_left, now);
+            }
+            Event::Message { peer, bytes, .. } => sessions.handle_control(peer, bytes, now),
+        }
+    }
+}
+
 /// The port of a purpose that a reply along this path leaves from.
 fn port_for<'a>(ports: &'a [Port], purpose: Use, path: &Path) -> Option<&'a Port> {
     let of_purpose = || ports.iter().filter(|port| port.purpose == purpose);
@@ -308,5 +309,208 @@ impl Port {
             }
         };
         Ok(Port { socket, bound: bound.ip(), purpose, granted_len, is_ready: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use punktfunk_core::net::clock;
+    use punktfunk_core::proto::gamestream::control::seal::{Scheme, Sealer};
+    use punktfunk_core::proto::gamestream::rtsp::handshake::PingPayload;
+
+    use super::*;
+    use crate::pipeline::Order;
+    use crate::session::Act;
+    use crate::session::tests::{CONNECT_DATA, Fixture, REQUEST_IDR, announce, draw, rikey};
+
+    const SEED: u64 = 0x0dd5_0c7e_7a11_b4d3;
+    const DATAGRAM_COUNT: usize = 30_000;
+    /// Clients that are harmed, one after the other.
+    const STAY_COUNT: usize = 100;
+    /// Bytes of messages that wait for others.
+    const HELD_LEN_MAX: usize = 16 * MESSAGE_LEN_MAX;
+    /// Datagrams between two messages of the client.
+    const MESSAGE_INTERVAL: usize = 100;
+
+    /// Xorshift.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        fn below(&mut self, bound: usize) -> usize {
+            (self.next() >> 8) as usize % bound.max(1)
+        }
+
+        /// Noise, or something that was said before with some of it changed.
+        fn datagram(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+            let mut bytes = match self.below(4) {
+                0 => (0..self.below(200)).map(|_| self.next() as u8).collect(),
+                _ => seeds[self.below(seeds.len())].clone(),
+            };
+            for _ in 0..self.below(4) {
+                let at = self.below(bytes.len());
+                match self.below(4) {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, self.next() as u8),
+                    _ if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+                    _ => {}
+                }
+            }
+            bytes
+        }
+    }
+
+    /// Two announced sessions, and the client of the first with its control stream.
+    struct Scene {
+        sessions: Sessions,
+        ids: Vec<u32>,
+        host: Host,
+        client: Host,
+        peer: PeerId,
+        sealer: Sealer,
+        /// All that the client said.
+        said: Vec<Vec<u8>>,
+        now: Instant,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let now = clock::now();
+            let fixture = Fixture::with(&announce(), &[1, 2]);
+            let mut client = Host::new(Config::default(), now);
+            let channel_count = CHANNEL_COUNT as u8;
+            let peer = client.connect(HOST.into(), channel_count, 7, CONNECT_DATA + 1, now);
+            let host = Host::new(Config { message_len_max: 4096, ..Config::default() }, now);
+            let (sessions, ids) = (fixture.sessions, fixture.ids);
+            let sealer = Sealer::of_client(Scheme::V2, &rikey());
+            let (peer, said) = (peer.unwrap(), Vec::new());
+            let mut scene = Scene { sessions, ids, host, client, peer, sealer, said, now };
+            scene.exchange();
+            scene.say();
+            assert!(scene.sessions.get(scene.ids[0]).unwrap().is_connected());
+            scene
+        }
+
+        /// Lets the two talk until they have nothing to say.
+        fn exchange(&mut self) {
+            let (now, mut bytes) = (self.now, Vec::new());
+            loop {
+                let mut is_silent = true;
+                while self.client.poll_datagram(now, &mut bytes).is_some() {
+                    self.said.push(bytes.clone());
+                    self.hear(CLIENT, &bytes);
+                    is_silent = false;
+                }
+                while let Some(path) = self.host.poll_datagram(now, &mut bytes) {
+                    if path.remote == CLIENT {
+                        let _ = self.client.handle_datagram(HOST.into(), &bytes, now);
+                        is_silent = false;
+                    }
+                }
+                if is_silent {
+                    return;
+                }
+            }
+        }
+
+        fn hear(&mut self, from: SocketAddr, bytes: &[u8]) {
+            take_control(&mut self.host, from.into(), bytes, &mut self.sessions, self.now);
+            drain_events(&mut self.host, &mut self.sessions, self.now);
+        }
+
+        fn say(&mut self) {
+            let message = self.sealer.seal(REQUEST_IDR).unwrap();
+            // It may have been thrown out.
+            let _ = self.client.send(self.peer, 0, &message, Delivery::Reliable);
+            self.exchange();
+        }
+
+        fn pass_time(&mut self) {
+            self.now += Duration::from_millis(100);
+            self.client.handle_timeout(self.now);
+            self.host.handle_timeout(self.now);
+            drain_events(&mut self.host, &mut self.sessions, self.now);
+        }
+    }
+
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 5000);
+    const HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99)), 47999);
+
+    #[test]
+    fn what_strangers_send_changes_nothing_for_the_client_that_is_there() {
+        let (mut scene, mut random) = (Scene::new(), Random(SEED));
+        let [video, audio] = [draw(1).video_ping, draw(1).audio_ping].map(PingPayload::new);
+        let seeds = [scene.said.clone(), vec![video.bytes().to_vec(), audio.bytes().to_vec()]];
+        let mut idr_count = 0;
+
+        for index in 0..DATAGRAM_COUNT {
+            let from = SocketAddr::from(([10, 0, 9, random.next() as u8], random.next() as u16));
+            scene.hear(from, &random.datagram(&seeds[0]));
+            let ping = random.datagram(&seeds[1]);
+            // Who has a payload whole is the client.
+            if ![&video, &audio].iter().any(|payload| ping.starts_with(payload.bytes())) {
+                let path = Path { remote: from, local: None };
+                scene.sessions.handle_ping(Media::Video, &ping, path);
+                scene.sessions.handle_ping(Media::Audio, &ping, path);
+            }
+            if index % MESSAGE_INTERVAL == 0 {
+                scene.pass_time();
+                scene.say();
+            }
+            while let Some(act) = scene.sessions.poll_act() {
+                match act {
+                    Act::Order(id, Order::RequestIdr) if id == scene.ids[0] => idr_count += 1,
+                    // Whoever knows the connect data and has no key is shown out.
+                    Act::Part(peer, Parting::AtOnce) => {
+                        assert_ne!(scene.host.path(peer).map(|path| path.remote), Some(CLIENT));
+                        scene.host.disconnect(peer, 0, Parting::AtOnce);
+                    }
+                    other => panic!("datagram {index}, seed {SEED:#x}: {other:?}"),
+                }
+            }
+        }
+
+        assert_eq!(idr_count, 1 + DATAGRAM_COUNT.div_ceil(MESSAGE_INTERVAL));
+        assert!(scene.sessions.get(scene.ids[0]).unwrap().is_connected());
+        assert!(scene.host.peer_count() <= 4, "{}", scene.host.peer_count());
+        assert!(scene.sessions.stray_count() > DATAGRAM_COUNT as u64);
+        assert!(scene.host.held_len() <= HELD_LEN_MAX);
+    }
+
+    #[test]
+    fn who_sends_in_a_client_s_name_harms_that_client_only() {
+        let mut random = Random(SEED);
+        for number in 0..STAY_COUNT {
+            let mut scene = Scene::new();
+            let seeds = scene.said.clone();
+
+            for _ in 0..DATAGRAM_COUNT / STAY_COUNT {
+                scene.hear(CLIENT, &random.datagram(&seeds));
+                if random.below(50) == 0 {
+                    scene.pass_time();
+                    scene.say();
+                }
+                while let Some(act) = scene.sessions.poll_act() {
+                    let id = match act {
+                        Act::Order(id, _) | Act::SoundTo(id, _) | Act::Stop(id) => id,
+                        Act::Part(..) | Act::Say(..) => continue,
+                        Act::Start(..) => panic!("stay {number}, seed {SEED:#x}: {act:?}"),
+                    };
+                    assert_eq!(id, scene.ids[0], "stay {number}, seed {SEED:#x}: {act:?}");
+                }
+            }
+
+            assert!(scene.sessions.get(scene.ids[1]).is_some(), "stay {number}, seed {SEED:#x}");
+            assert!(scene.host.peer_count() <= 4, "{}", scene.host.peer_count());
+            assert!(scene.host.held_len() <= HELD_LEN_MAX, "{}", scene.host.held_len());
+        }
     }
 }

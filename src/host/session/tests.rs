@@ -12,10 +12,10 @@ use crate::encode::Backend;
 
 const ANNOUNCE: &[u8] = include_bytes!("../../../tests/vectors/rtsp/announce");
 const PAYLOAD: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
-const CONNECT_DATA: u32 = 0xdead_beef;
-const REQUEST_IDR: &[u8] = b"\x02\x03\x02\0\0\0";
+pub(crate) const CONNECT_DATA: u32 = 0xdead_beef;
+pub(crate) const REQUEST_IDR: &[u8] = b"\x02\x03\x02\0\0\0";
 
-fn rikey() -> Secret<16> {
+pub(crate) fn rikey() -> Secret<16> {
     Secret::new([7; 16])
 }
 
@@ -23,7 +23,7 @@ fn fingerprint(number: u8) -> Fingerprint {
     format!("{number:02x}").repeat(32).parse().unwrap()
 }
 
-fn announce() -> Announce {
+pub(crate) fn announce() -> Announce {
     let text = std::str::from_utf8(ANNOUNCE).unwrap();
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     Announce::parse(body.as_bytes(), None).unwrap()
@@ -54,7 +54,7 @@ fn launch(client: u8) -> Launch {
     }
 }
 
-fn draw(client: u8) -> Draw {
+pub(crate) fn draw(client: u8) -> Draw {
     let payload = PAYLOAD.map(|byte| byte + client * 16);
     Draw {
         session: payload,
@@ -65,15 +65,15 @@ fn draw(client: u8) -> Draw {
 }
 
 /// Sessions with some clients in them, all announced.
-struct Fixture {
-    sessions: Sessions,
+pub(crate) struct Fixture {
+    pub(crate) sessions: Sessions,
     now: Instant,
     host: Host,
-    ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
 }
 
 impl Fixture {
-    fn with(announce: &Announce, clients: &[u8]) -> Fixture {
+    pub(crate) fn with(announce: &Announce, clients: &[u8]) -> Fixture {
         let now = clock::now();
         let mut fixture = Fixture {
             sessions: Sessions::default(),
