@@ -56,8 +56,8 @@ fn ended(daemon: &Daemon, session: u32) -> [u64; 4] {
 
 /// What must hold of every stream on a network that loses nothing.
 #[track_caller]
-fn check(name: &str, report: &Value, channel_count: usize, daemon: &Daemon, session: u32) {
-    let [sent, _, healed, left_out] = ended(daemon, session);
+fn check(name: &str, report: &Value, channel_count: usize, daemon: &Daemon, device: &Device) {
+    let [sent, _, healed, left_out] = ended(daemon, session_of(daemon, device));
     let video = &report["video"];
     let pictures = &video["pictures"];
     let seen: Vec<u64> = pictures["readings"]
@@ -141,12 +141,12 @@ fn pictures_and_sound_of_every_kind_arrive_whole() {
         ("IPv6, 7.1", &six, "--audio 71", 7, 8),
         ("100 Mbit/s", &four, "--bitrate 100000", 7, 2),
     ];
-    for (session, (name, device, words, is_sealed, channel_count)) in (1..).zip(cases) {
+    for (name, device, words, is_sealed, channel_count) in cases {
         let words: Vec<&str> = words.split_whitespace().chain(["--seconds", "3"]).collect();
 
         let report = device.stream(&words);
 
-        check(name, &report, channel_count, &daemon, session);
+        check(name, &report, channel_count, &daemon, device);
         let video = &report["video"];
         assert_eq!((&video["idr_numbers"], sealed(&report)), (&json!([1]), is_sealed), "{name}");
         let len = video["len"]["p50"].as_f64().unwrap();
@@ -169,7 +169,7 @@ fn clients_that_stream_at_once_have_pictures_of_their_own() {
         readings.iter().map(|reading| reading[2].as_u64().unwrap()).collect()
     };
     for (device, report) in devices.iter().zip(&reports) {
-        check(&device.address, report, 2, &daemon, session_of(&daemon, device));
+        check(&device.address, report, 2, &daemon, device);
     }
     assert!(times(&reports[0]).is_disjoint(&times(&reports[1])));
 }
@@ -184,12 +184,11 @@ fn an_app_goes_on_without_its_client_until_it_is_cancelled() {
     assert_eq!(app(&mut device), 0);
 
     let launched = device.stream(&words);
-    ended(&daemon, 1);
+    check("launched", &launched, 2, &daemon, &device);
     let between = app(&mut device);
     let resumed = device.stream(&[&words[..], &["--resume", "--quit"]].concat());
 
-    check("launched", &launched, 2, &daemon, 1);
-    check("resumed", &resumed, 2, &daemon, 2);
+    check("resumed", &resumed, 2, &daemon, &device);
     assert_ne!(between, 0);
     assert_eq!(app(&mut device), 0);
     assert_refused("again", &device.stream(&["--resume"]), 503, "No running app to resume");
@@ -218,7 +217,7 @@ fn who_comes_second_is_refused_or_takes_over() {
     let taken = second.stream(&["--mode", "640x360x30", "--seconds", "3"]);
     let left = stream.report();
 
-    check("takeover", &taken, 2, &daemon, 2);
+    check("takeover", &taken, 2, &daemon, &second);
     assert_eq!((&left["is_terminated"], &left["error"]), (&json!(true), &Value::Null));
     daemon.wait_log("session 1: ended");
 }
@@ -248,7 +247,7 @@ fn a_client_streams_only_what_it_may_and_as_it_must() {
         match expected {
             Err((status, sentence)) => assert_refused(&name, &report, status, sentence),
             Ok(is_sealed) => {
-                check(&name, &report, 2, &daemon, 1);
+                check(&name, &report, 2, &daemon, &device);
                 assert_eq!(sealed(&report), is_sealed, "{name}");
             }
         }
@@ -263,10 +262,10 @@ fn input_of_every_kind_and_requests_for_idr_frames_leave_the_stream_whole() {
 
     let report = device.stream(&["--input", "--idr", "2", "--seconds", "3"]);
 
-    check("input", &report, 2, &daemon, 1);
+    check("input", &report, 2, &daemon, &device);
     let sent = report["input"].as_array().unwrap();
     assert!(sent.len() > 20 && sent.iter().all(|it| it[1] == 0), "{sent:?}");
-    let [_, idr_count, ..] = ended(&daemon, 1);
+    let [_, idr_count, ..] = ended(&daemon, session_of(&daemon, &device));
     let idrs = report["video"]["idr_numbers"].as_array().unwrap();
     assert_eq!((idrs[0].as_u64(), idrs.len(), idr_count), (Some(1), 3, 3), "{idrs:?}");
     assert!(daemon.is_running());

@@ -168,6 +168,15 @@ class Session(StreamingSession):
             effects = [bytes(self._ffi.buffer(side, 10)).hex() for side in (left, right)]
             self.note("adaptive triggers", number, flags, left_type, right_type, *effects)
 
+        def log(text):
+            # The library threw frames away that came faster than they were taken.
+            if b"Video decode unit queue overflow" in self._ffi.string(text):
+                self.note("overflow")
+
+        # Whatever a text is filled in with is not looked at.
+        kept = self._ffi.callback("void(const char *)", log)
+        self._callbacks.append(kept)
+        callbacks.logMessage = self._ffi.cast("void(*)(const char *, ...)", kept)
         listen("stageStarting", self.stages.append)
         listen("rumble", rumble)
         listen("rumbleTriggers", lambda *values: self.note("rumble triggers", *values))
