@@ -2,9 +2,10 @@
 
 usage: judge.py NAME REPORT LOG DROPPED ok|idr|heal|any FPS
 
-REPORT is what tests/moonlight/stream.py printed, LOG what the daemon said of the session at its end,
-DROPPED how many datagrams of pictures the network dropped. No frame may be lost (ok), or some must be
-and are got over by IDR frames (idr) or by frames that refer to older ones (heal), or either (any).
+REPORT is what tests/moonlight/stream.py printed, LOG what the daemon said of the session at its
+end, DROPPED how many datagrams of pictures the network dropped. No frame may be lost (ok), or some
+must be and are got over by IDR frames (idr) or by frames that refer to older ones (heal), or either
+(any).
 """
 
 import json
@@ -30,7 +31,8 @@ def judge(report, log, dropped, remedy, fps):
     pictures, losses = video["pictures"], video["missing_numbers"]
     readings = pictures["readings"]
     steps = [
-        (after[0] - before[0], after[1] - before[1]) for before, after in zip(readings, readings[1:])
+        (after[0] - before[0], after[1] - before[1])
+        for before, after in zip(readings, readings[1:])
     ]
     # By the barcodes, without those that the host says it did not make.
     apart = max((number for number, _ in steps), default=0)
