@@ -10,6 +10,8 @@ mod capture;
 mod conf;
 mod convert;
 mod daemon;
+#[allow(dead_code, reason = "desktops come with the next changes")]
+mod display;
 mod encode;
 mod errand;
 mod grants;

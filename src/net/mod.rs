@@ -4,6 +4,7 @@ pub mod bell;
 pub mod clock;
 pub mod library;
 pub mod netlink;
+pub mod peer;
 pub mod process;
 mod sockaddr;
 pub mod stream;

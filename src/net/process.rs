@@ -4,6 +4,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 
 /// A user of this machine.
@@ -190,6 +192,31 @@ pub fn kill_group(leader: u32) {
         // SAFETY: takes integers. An error says that nobody is left in the group.
         let _ = unsafe { libc::kill(-leader, libc::SIGKILL) };
     }
+}
+
+/// As [`kill_group`], but asks them to end (SIGTERM).
+pub fn terminate_group(leader: u32) {
+    if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
+        // SAFETY: takes integers. An error says that nobody is left in the group.
+        let _ = unsafe { libc::kill(-leader, libc::SIGTERM) };
+    }
+}
+
+/// What the command starts is asked to end (SIGTERM) when the thread that started it ends, as all
+/// threads do with this process. What that starts in turn is not.
+pub fn end_with_starter(command: &mut Command) {
+    let starter = std::process::id();
+    let follow = move || {
+        // SAFETY: takes integers.
+        check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) })?;
+        // One that has ended before gives no signal any more.
+        // SAFETY: no arguments, never fails.
+        let parent = unsafe { libc::getppid() };
+        if u32::try_from(parent) == Ok(starter) { Ok(()) } else { Err(io::ErrorKind::Other.into()) }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls, and neither allocates nor
+    // locks: an error of a kind alone is a value.
+    unsafe { command.pre_exec(follow) };
 }
 
 /// Lets this process have as many descriptors as its hard limit says; returns how many.

@@ -23,6 +23,22 @@ pub fn pin(processors: &[usize]) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Runs this thread, and what it starts, wherever the main thread of this process may run.
+pub fn unpin() -> io::Result<()> {
+    // SAFETY: a set of bits, for which zeros are the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let len = size_of::<libc::cpu_set_t>();
+    let main = std::process::id() as libc::pid_t;
+    // SAFETY: the set is as long as said and outlives the calls; 0 is this thread.
+    let result = unsafe {
+        match libc::sched_getaffinity(main, len, &raw mut set) {
+            0 => libc::sched_setaffinity(0, len, &raw const set),
+            error => error,
+        }
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Makes this thread a real-time one, first come first served at `priority` (1 to 99), or with
 /// `None` an ordinary one again. Threads that it makes are ordinary.
 pub fn set_real_time(priority: Option<u8>) -> io::Result<()> {

@@ -88,7 +88,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 51] = [
+pub static GLOBAL: [Directive<Conf>; 52] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -373,6 +373,18 @@ pub static GLOBAL: [Directive<Conf>; 51] = [
             Ok(())
         },
         show: |conf| value::emit_choice(&conf.capture, &stream::CAPTURE),
+    },
+    Directive {
+        keyword: "Display",
+        syntax: "auto | private | virtual | mirror name",
+        values: 1..=2,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.display = stream::display(words)?;
+            Ok(())
+        },
+        show: |conf| stream::emit_display(&conf.display),
     },
     Directive {
         keyword: "MaxMode",

@@ -17,8 +17,8 @@ use super::lexer::Word;
 use super::network::{self, Network};
 use super::parser::{ERROR_COUNT_MAX, Parser, Setting, Source};
 use super::stream::{
-    Affinity, Audio, BitDepth, Capture, Encoder, EncoderFallback, Encryption, Priority, Quality,
-    SessionConflict,
+    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Priority,
+    Quality, SessionConflict,
 };
 use super::{
     App, Attempts, Conf, ControlSocket, Environment, GameStream, LogFormat, LogLevels, Origin,
@@ -120,6 +120,7 @@ impl Conf {
             session_conflict: SessionConflict::Refuse,
             idle_timeout: Duration::ZERO,
             capture: Capture::Auto,
+            display: Display::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
             fps_max: None,
             encoder: Encoder::Auto,
@@ -366,6 +367,13 @@ mod tests {
             ("SessionConflict join", "1:17: 'join' is not one of refuse, separate, takeover"),
             ("IdleTimeout 1s", "1:13: '1s' is not a time from 2s to 5m"),
             ("Capture desktop", "1:9: 'desktop' is not one of auto, test"),
+            ("Display DP-1", "1:9: 'DP-1' is not one of auto, mirror, private, virtual"),
+            (
+                "Display mirror",
+                "1:9: 'mirror' is without the name of an output, 'swaymsg -t get_outputs' shows them",
+            ),
+            ("Display mirror DP;1", "1:16: 'DP;1' is no output's name, such as DP-1"),
+            ("Display virtual DP-1", "1:17: 'DP-1' is one too many, only mirror takes a name"),
             ("MaxMode 4k", "1:9: '4k' is not a mode such as 3840x2160@120"),
             ("MaxFps 1001", "1:8: '1001' is not a number from 0 to 1000"),
             (

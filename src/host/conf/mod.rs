@@ -19,7 +19,7 @@ mod stream;
 mod value;
 
 use std::ffi::OsString;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,8 +40,8 @@ use network::Network;
 pub use network::is_local;
 pub use reload::Reload;
 pub use stream::{
-    Affinity, Audio, BitDepth, Capture, Encoder, EncoderFallback, Encryption, Priority, Quality,
-    SessionConflict,
+    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Priority,
+    Quality, SessionConflict,
 };
 
 /// A whole configuration: every directive has a value.
@@ -91,6 +91,8 @@ pub struct Conf {
     pub idle_timeout: Duration,
     /// Where pictures and sound come from.
     pub capture: Capture,
+    /// Which display a session sees.
+    pub display: Display,
     /// What a client may ask for at most.
     pub mode_max: Mode,
     /// Pictures a second at most; none: what the client asks for.
@@ -346,7 +348,7 @@ impl LogLevels {
     }
 }
 
-impl Display for LogLevels {
+impl fmt::Display for LogLevels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&value::emit_log_levels(self))
     }

@@ -31,6 +31,8 @@ const SIZE_UNITS: [(&str, u64); 6] = [
 const SOCKET_BUFFER_LEN: std::ops::RangeInclusive<u64> = 64 << 10..=512 << 20;
 /// The highest number of a processor that sched_setaffinity(2) of glibc takes.
 const CPU_MAX: u16 = 1023;
+/// Bytes in the name of an output at most.
+const OUTPUT_LEN_MAX: usize = 64;
 /// Bytes in the name of a sink at most.
 const SINK_LEN_MAX: usize = 127;
 /// Parity shards per hundred data shards where nobody says how many.
@@ -76,6 +78,19 @@ pub enum Capture {
     Auto,
     /// The daemon makes them.
     Test,
+}
+
+/// Which display a session sees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Display {
+    /// `Virtual` where a desktop runs, else `Private`.
+    Auto,
+    /// The output of that name on the desktop that runs, as it is.
+    Mirror(String),
+    /// A compositor of the session's own.
+    Private,
+    /// An output of the session's own on the desktop that runs.
+    Virtual,
 }
 
 /// What encodes pictures.
@@ -356,6 +371,42 @@ pub fn sink(word: &Word) -> Result<Option<String>, Complaint> {
         && !text.contains(|it: char| it.is_whitespace() || it.is_control());
     let what = "is no sink's name, 'pactl list short sinks' shows them";
     if is_name { Ok(Some(text.clone())) } else { Err(word.complain(what)) }
+}
+
+/// `auto`, `private`, `virtual`, or `mirror` and the name of an output.
+pub fn display(words: &[Word]) -> Result<Display, Complaint> {
+    const KINDS: [(&str, Display); 3] =
+        [("auto", Display::Auto), ("private", Display::Private), ("virtual", Display::Virtual)];
+    match words {
+        [kind] if kind.text == "mirror" => {
+            Err(kind
+                .complain("is without the name of an output, 'swaymsg -t get_outputs' shows them"))
+        }
+        [kind] => match KINDS.into_iter().find(|(name, _)| *name == kind.text) {
+            Some((_, display)) => Ok(display),
+            None => Err(kind.complain("is not one of auto, mirror, private, virtual")),
+        },
+        [kind, name, ..] if kind.text == "mirror" => {
+            let may = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+            let is_name = (1..=OUTPUT_LEN_MAX).contains(&name.text.len());
+            match is_name && name.text.bytes().all(may) {
+                true => Ok(Display::Mirror(name.text.clone())),
+                false => Err(name.complain("is no output's name, such as DP-1")),
+            }
+        }
+        [.., last] => Err(last.complain("is one too many, only mirror takes a name")),
+        [] => unreachable!("directives have a value at least"),
+    }
+}
+
+/// The text of [`display`].
+pub fn emit_display(display: &Display) -> String {
+    match display {
+        Display::Auto => "auto".into(),
+        Display::Mirror(name) => format!("mirror {name}"),
+        Display::Private => "private".into(),
+        Display::Virtual => "virtual".into(),
+    }
 }
 
 /// `auto`, `off`, or processors: `2,4-7`.

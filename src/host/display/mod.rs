@@ -1,0 +1,387 @@
+//! Displays: what a session's client sees, at the client's own mode.
+//!
+//! There are three kinds, with one interface: an output made for the session on a desktop that runs,
+//! a compositor of the session's own, and an output that is there already. What is changed for one
+//! is in the [`journal`] before it is done, and undone when the value goes. All of it blocks, for
+//! milliseconds as a rule and for seconds where a compositor does not answer, so it is not for the
+//! reactor's thread.
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod attached;
+mod ipc;
+pub mod journal;
+mod keeper;
+mod private;
+mod process;
+mod sway;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use punktfunk_core::proto::gamestream::http::Mode;
+
+pub use self::app::App;
+use self::attached::Attached;
+use self::journal::Journal;
+use self::private::Private;
+use self::sway::Desktop;
+use crate::conf::Display as Kind;
+use crate::state;
+
+/// What a session wants to see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Which kind of display.
+    pub kind: Kind,
+    /// Its mode. A mirror has its own.
+    pub mode: Mode,
+    /// The number of the session, which no other has at the time.
+    pub session: u32,
+    /// Whom it is for, for programs.
+    pub client_name: String,
+    /// What runs in it from the start.
+    pub app: Option<App>,
+}
+
+/// What is there for displays and their programs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Surroundings {
+    /// Where this user alone can make folders for sockets: a part of the runtime directory.
+    pub runtime: PathBuf,
+    /// Where the user's desktops have their sockets: XDG_RUNTIME_DIR.
+    pub xdg_runtime: Option<PathBuf>,
+    /// The user's home.
+    pub home: PathBuf,
+    /// The daemon's environment, of which programs get a part.
+    pub variables: Vec<(OsString, OsString)>,
+}
+
+/// A display, which is gone with this, as are the programs in it.
+pub struct Display {
+    backend: Backend,
+    why: String,
+    client_name: String,
+}
+
+enum Backend {
+    Attached(Attached),
+    Private(Private),
+}
+
+/// Why there is no display, or not as it is wanted.
+#[derive(Debug)]
+pub enum Error {
+    /// A program does not start.
+    App {
+        /// As the administrator calls it.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An output shows nothing.
+    Dark(String),
+    /// The compositor ended before it was there.
+    Ended {
+        /// What it said last.
+        log: String,
+    },
+    /// The desktop has ended.
+    Gone,
+    /// The compositor, asked for something.
+    Ipc(ipc::Error),
+    /// The journal cannot be read or written.
+    Journal(state::Error),
+    /// The compositor runs and does not answer.
+    Late {
+        /// What it said last.
+        log: String,
+    },
+    /// A program is not installed.
+    Missing(&'static str),
+    /// The output shows another mode than it was told.
+    Mode {
+        /// What it was told.
+        wanted: Mode,
+        /// What it shows, if anything.
+        found: Option<Mode>,
+    },
+    /// An app has no command.
+    NoCommand(String),
+    /// No desktop of this user runs.
+    NoDesktop(Option<PathBuf>),
+    /// The desktop has no such output.
+    NoOutput {
+        /// Which is wanted.
+        name: String,
+        /// What there is.
+        others: Vec<String>,
+    },
+    /// The compositor says that it made an output, and there is none.
+    NotMade,
+    /// This process is root.
+    Root,
+    /// The system.
+    System {
+        /// What did not happen.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::App { name, source } => write!(f, "{name} not started: {source}"),
+            Error::Dark(name) => write!(f, "output {name} shows nothing"),
+            Error::Ended { log } => write!(f, "sway ended at once: {log}"),
+            Error::Gone => write!(f, "desktop ended"),
+            Error::Ipc(error) => write!(f, "{error}"),
+            Error::Journal(error) => write!(f, "journal of displays: {error}"),
+            Error::Late { log } => write!(f, "sway runs and does not answer: {log}"),
+            Error::Missing(program) => {
+                write!(f, "{program} not found in PATH: the package {program} brings it")
+            }
+            Error::Mode { wanted, found: Some(found) } => {
+                write!(f, "output shows {} instead of {}", Shown(*found), Shown(*wanted))
+            }
+            Error::Mode { wanted, found: None } => {
+                write!(f, "output shows nothing instead of {}", Shown(*wanted))
+            }
+            Error::NoCommand(title) => write!(f, "app \"{title}\" without a command"),
+            Error::NoDesktop(None) => write!(f, "no runtime directory to look for a desktop in"),
+            Error::NoDesktop(Some(path)) => {
+                write!(f, "no sway of this user in {}", path.display())
+            }
+            Error::NoOutput { name, others } => {
+                let others = if others.is_empty() { "none".into() } else { others.join(" ") };
+                write!(f, "no output {name}, there are: {others}")
+            }
+            Error::NotMade => write!(f, "no new output, for all that sway says"),
+            Error::Root => write!(
+                f,
+                "sway refuses to run as root: RunAs in the configuration names an ordinary user"
+            ),
+            Error::System { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl From<ipc::Error> for Error {
+    fn from(error: ipc::Error) -> Error {
+        Error::Ipc(error)
+    }
+}
+
+impl Error {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::System { what, source }
+    }
+}
+
+/// A mode for people: 1600x900@59.94.
+struct Shown(Mode);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mode { width, height, refresh_mhz } = self.0;
+        write!(f, "{width}x{height}@{}", f64::from(refresh_mhz) / 1000.0)
+    }
+}
+
+impl Display {
+    /// Opens a display of the kind wanted. `Auto` is an output on the desktop of this user where one
+    /// runs and takes it, else a compositor of its own.
+    pub fn open(
+        wanted: &Wanted,
+        surroundings: &Surroundings,
+        journal: &Arc<Journal>,
+    ) -> Result<Display, Error> {
+        let (backend, why) = choose(wanted, surroundings, journal)?;
+        let client_name = wanted.client_name.clone();
+        let mut display = Display { backend, why, client_name };
+        if let Some(app) = &wanted.app {
+            display.run(app, surroundings)?;
+        }
+        Ok(display)
+    }
+
+    /// Which it is and why it is no other, in one line.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// The Wayland socket and the name of the output: where pictures come from and input goes.
+    pub fn wayland(&self) -> (PathBuf, String) {
+        let (socket, output) = match &self.backend {
+            Backend::Attached(attached) => (attached.socket(), attached.output()),
+            Backend::Private(private) => (private.socket(), private.output()),
+        };
+        (socket.to_owned(), output.to_owned())
+    }
+
+    /// What it shows.
+    pub fn mode(&self) -> Mode {
+        match &self.backend {
+            Backend::Attached(attached) => attached.mode(),
+            Backend::Private(private) => private.mode(),
+        }
+    }
+
+    /// Changes its mode. A mirror is left as it is, and [`Display::mode`] says anew what it shows.
+    pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.set_mode(mode),
+            Backend::Private(private) => private.set_mode(mode),
+        }
+    }
+
+    /// Whether its compositor still runs.
+    pub fn is_alive(&self) -> bool {
+        match &self.backend {
+            Backend::Attached(attached) => attached.is_alive(),
+            Backend::Private(private) => private.is_alive(),
+        }
+    }
+
+    /// Starts a program in it.
+    pub fn run(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
+        let name = &self.client_name;
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.run(app, surroundings, name),
+            Backend::Private(private) => private.run(app, surroundings, name),
+        }
+    }
+
+    /// Whether a program that was started in it still runs.
+    pub fn has_programs(&self) -> bool {
+        match &self.backend {
+            Backend::Attached(attached) => attached.has_programs(),
+            Backend::Private(private) => private.has_programs(),
+        }
+    }
+
+    /// The last 64 KiB of what its programs have said.
+    pub fn log(&self) -> String {
+        match &self.backend {
+            Backend::Attached(attached) => attached.log(),
+            Backend::Private(private) => private.log(),
+        }
+    }
+}
+
+fn choose(
+    wanted: &Wanted,
+    surroundings: &Surroundings,
+    journal: &Arc<Journal>,
+) -> Result<(Backend, String), Error> {
+    let name = |desktop: &Desktop| format!("sway {} ({})", desktop.version, desktop.process.pid);
+    let make = || {
+        let attached = Attached::make(find(surroundings)?, wanted, journal)?;
+        let (output, of) = (attached.output(), name(attached.desktop()));
+        let why = format!("virtual, {output} of {of}");
+        Ok((Backend::Attached(attached), why))
+    };
+    let start = |why_not: &str| {
+        let private = Private::open(wanted, surroundings, journal)?;
+        let why = format!("private, {} of its own, {why_not}", name(private.desktop()));
+        Ok((Backend::Private(private), why))
+    };
+    match &wanted.kind {
+        Kind::Auto => match make() {
+            Ok((backend, why)) => Ok((backend, format!("{why}, not private: a desktop runs"))),
+            // Where nothing can be written, no other kind can be either.
+            Err(Error::Journal(error)) => Err(Error::Journal(error)),
+            Err(error) => start(&format!("not virtual: {error}")),
+        },
+        Kind::Mirror(output) => {
+            let attached = Attached::mirror(find(surroundings)?, output, wanted, journal)?;
+            let of = name(attached.desktop());
+            let why = format!("mirror, {output} of {of}, as Display says");
+            Ok((Backend::Attached(attached), why))
+        }
+        Kind::Private => start("as Display says"),
+        Kind::Virtual => make().map(|(backend, why)| (backend, format!("{why}, as Display says"))),
+    }
+}
+
+fn find(surroundings: &Surroundings) -> Result<Desktop, Error> {
+    let directory = surroundings.xdg_runtime.as_deref();
+    directory.and_then(sway::find).ok_or_else(|| Error::NoDesktop(directory.map(Path::to_owned)))
+}
+
+const FOLDER: &str = "display-";
+
+/// What the folder of a session's compositor is called.
+fn folder_name(session: u32) -> String {
+    format!("{FOLDER}{session}")
+}
+
+/// Whether a folder can be one of those.
+fn is_folder_name(name: &str) -> bool {
+    name.strip_prefix(FOLDER).is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Directory;
+    use crate::state::tests::Folder;
+
+    fn wanted(kind: Kind) -> Wanted {
+        let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
+        Wanted { kind, mode, session: 1, client_name: "tv".into(), app: None }
+    }
+
+    #[test]
+    fn an_error_says_in_one_line_what_is_missing() {
+        let folder = Folder::new();
+        let path = folder.path();
+        let surroundings = Surroundings {
+            runtime: path.to_owned(),
+            xdg_runtime: Some(path.to_owned()),
+            home: path.to_owned(),
+            variables: vec![("PATH".into(), path.into())],
+        };
+        let directory = Directory::open(&path.join("state"), true).unwrap();
+        let journal = Arc::new(Journal::open(Arc::new(directory)).unwrap());
+        let no_desktop = format!("no sway of this user in {}", path.display());
+        let no_sway = match punktfunk_core::net::process::uid() {
+            0 => "sway refuses to run as root: RunAs in the configuration names an ordinary user",
+            _ => "sway not found in PATH: the package sway brings it",
+        };
+        let table = [
+            (Kind::Auto, no_sway),
+            (Kind::Mirror("DP-1".into()), &no_desktop),
+            (Kind::Private, no_sway),
+            (Kind::Virtual, &no_desktop),
+        ];
+        for (kind, expected) in table {
+            let error = Display::open(&wanted(kind), &surroundings, &journal).err().unwrap();
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!(journal.entries(), []);
+        assert!(!path.join("display-1").exists());
+    }
+
+    #[test]
+    fn folders_of_displays_have_their_names_alone() {
+        for (name, expected) in
+            [("display-1", true), ("display-", false), ("display-x", false), ("..", false)]
+        {
+            assert_eq!(is_folder_name(name), expected);
+        }
+        assert!(is_folder_name(&folder_name(u32::MAX)));
+    }
+
+    #[test]
+    fn a_refresh_is_shown_without_needless_digits() {
+        let mode = |refresh_mhz| Mode { width: 1, height: 2, refresh_mhz };
+        assert_eq!(Shown(mode(60_000)).to_string(), "1x2@60");
+        assert_eq!(Shown(mode(59_940)).to_string(), "1x2@59.94");
+    }
+}

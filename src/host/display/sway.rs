@@ -1,0 +1,231 @@
+//! A sway that runs: found without any environment, given outputs at exact modes, rid of them.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use punktfunk_core::net::{peer, process as system};
+use punktfunk_core::proto::gamestream::http::Mode;
+
+use super::Error;
+use super::ipc::{self, Client, Output};
+use super::process::{self, Process};
+
+/// A compositor has this long to do what it said it does.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What an output shows that cannot be removed and that nobody looks at.
+const PARKED: Mode = Mode { width: 320, height: 240, refresh_mhz: 1000 };
+
+/// A sway of this user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desktop {
+    /// Its process.
+    pub process: Process,
+    /// For people, such as "1.7".
+    pub version: String,
+    /// Its IPC socket.
+    pub ipc: PathBuf,
+    /// Its Wayland socket.
+    pub wayland: PathBuf,
+}
+
+/// What became of an output that is not wanted any more.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Removal {
+    /// It is not there any more.
+    Gone,
+    /// It stays, and costs next to nothing.
+    Parked,
+}
+
+/// The sway of this user whose sockets are in that directory; the one that started last, where
+/// there are several. Sockets that lead nowhere are passed over.
+pub fn find(runtime: &Path) -> Option<Desktop> {
+    let is_ipc = |name: &str| name.starts_with("sway-ipc.") && name.ends_with(".sock");
+    let found = sockets(runtime, is_ipc).into_iter().filter_map(|ipc| desktop(&ipc, runtime));
+    found.max_by_key(|desktop| desktop.process.start_ticks)
+}
+
+/// The sway behind an IPC socket, if it is of this user and has its Wayland socket in the directory.
+pub fn desktop(ipc: &Path, runtime: &Path) -> Option<Desktop> {
+    let mut client = Client::connect(ipc).ok()?;
+    let peer = client.peer().ok().filter(|peer| peer.uid == system::uid())?;
+    let process = Process::find(peer.pid)?;
+    let wayland = sockets(runtime, |name| name.starts_with("wayland-") && !name.contains('.'));
+    let wayland = wayland.into_iter().find(|path| leads_to(path, peer.pid))?;
+    let version = client.version().ok()?.human_readable;
+    Some(Desktop { process, version, ipc: ipc.to_owned(), wayland })
+}
+
+/// Files of a directory whose names are right, in their order.
+fn sockets(directory: &Path, is_right: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let right = entries.filter(|entry| entry.file_name().to_str().is_some_and(&is_right));
+    let mut paths: Vec<PathBuf> = right.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Whether that process listens at the socket.
+fn leads_to(path: &Path, pid: u32) -> bool {
+    let peer = ipc::connect(path).and_then(|stream| peer::of(&stream));
+    peer.is_ok_and(|peer| peer.pid == pid)
+}
+
+impl Desktop {
+    /// Connects to it, and to no other that has taken its place.
+    pub fn connect(&self) -> Result<Client, Error> {
+        connect(&self.ipc, self.process)
+    }
+}
+
+/// Connects to the socket, if it is that of a process that still runs.
+pub fn connect(ipc: &Path, process: Process) -> Result<Client, Error> {
+    let client = Client::connect(ipc)?;
+    let peer = client.peer().map_err(ipc::Error::Io)?;
+    if peer.pid == process.pid && process.is_alive() { Ok(client) } else { Err(Error::Gone) }
+}
+
+/// The names of all outputs.
+pub fn names(client: &mut Client) -> Result<Vec<String>, Error> {
+    Ok(client.outputs()?.into_iter().map(|output| output.name).collect())
+}
+
+/// The output of that name.
+pub fn output(client: &mut Client, name: &str) -> Result<Output, Error> {
+    let outputs = client.outputs()?;
+    let others = outputs.iter().map(|output| output.name.clone()).collect();
+    let found = outputs.into_iter().find(|output| output.name == name);
+    found.ok_or(Error::NoOutput { name: name.to_owned(), others })
+}
+
+/// Makes an output beside those; returns its name.
+pub fn create(client: &mut Client, before: &[String]) -> Result<String, Error> {
+    client.run("create_output")?;
+    let mut made = Ok(None);
+    process::wait(PATIENCE, || {
+        made = names(client).map(|names| first_made(before, &names));
+        !matches!(made, Ok(None))
+    });
+    made?.ok_or(Error::NotMade)
+}
+
+/// The first output that was made after those, if it can be named in a command.
+pub fn first_made(before: &[String], now: &[String]) -> Option<String> {
+    let made = now.iter().filter(|name| !before.contains(name));
+    // HEADLESS-9 is older than HEADLESS-10.
+    made.filter(|name| is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
+}
+
+/// Makes an output show that mode at a scale of 1, whatever the configuration of the desktop says,
+/// and reads back that it does.
+pub fn set_mode(client: &mut Client, name: &str, mode: Mode) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    client.run(&format!("output {name} enable mode --custom {} scale 1 dpms on", emit(mode)))?;
+    let mut found = Ok(None);
+    process::wait(PATIENCE, || {
+        found = output(client, name).map(|output| output.mode());
+        found.as_ref().map_or(true, |found| *found == Some(mode))
+    });
+    let found = found?;
+    if found == Some(mode) { Ok(()) } else { Err(Error::Mode { wanted: mode, found }) }
+}
+
+/// Where an output lies, in logical pixels, and how many of its pixels one of those is.
+pub fn place(client: &mut Client, name: &str, x: i32, y: i32, scale: f64) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    Ok(client.run(&format!("output {name} position {x} {y} scale {scale}"))?)
+}
+
+/// Removes an output that was made here. Before version 1.8 sway cannot: then it is parked.
+pub fn remove(client: &mut Client, name: &str) -> Result<Removal, Error> {
+    if !names(client)?.iter().any(|it| it == name) {
+        return Ok(Removal::Gone);
+    }
+    if is_word(name) && client.run(&format!("output {name} unplug")).is_ok() {
+        let is_gone = || names(client).is_ok_and(|names| !names.iter().any(|it| it == name));
+        if process::wait(PATIENCE, is_gone) {
+            return Ok(Removal::Gone);
+        }
+    }
+    set_mode(client, name, PARKED).map(|()| Removal::Parked)
+}
+
+/// Gives an output the focus of the keyboard, so that what is started opens there.
+pub fn focus(client: &mut Client, name: &str) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    Ok(client.run(&format!("focus output {name}"))?)
+}
+
+/// A mode as commands have it. sway computes millihertz in floating point and cuts what is behind
+/// the point, so that there is something to cut.
+pub fn emit(mode: Mode) -> String {
+    let Mode { width, height, refresh_mhz } = mode;
+    format!("{width}x{height}@{}.{:03}4Hz", refresh_mhz / 1000, refresh_mhz % 1000)
+}
+
+/// Whether a name is one word of a command, whatever a compositor calls its outputs.
+fn is_word(name: &str) -> bool {
+    let may = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=64).contains(&name.len()) && name.bytes().all(may)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::state::tests::Folder;
+
+    #[test]
+    fn a_refresh_is_told_with_more_than_its_last_digit() {
+        let table = [
+            (90_000, "1600x900@90.0004Hz"),
+            (59_940, "1600x900@59.9404Hz"),
+            (23_976, "1600x900@23.9764Hz"),
+            (1, "1600x900@0.0014Hz"),
+        ];
+        for (refresh_mhz, expected) in table {
+            assert_eq!(emit(Mode { width: 1600, height: 900, refresh_mhz }), expected);
+        }
+    }
+
+    #[test]
+    fn the_output_that_was_made_first_is_the_one() {
+        let table: [(&[&str], &[&str], Option<&str>); 5] = [
+            (&["HEADLESS-1"], &["HEADLESS-1", "HEADLESS-10", "HEADLESS-9"], Some("HEADLESS-9")),
+            (&["HEADLESS-1"], &["HEADLESS-1"], None),
+            (&[], &["DP-1"], Some("DP-1")),
+            (&[], &["a; exec sh"], None),
+            (&["DP-1"], &[], None),
+        ];
+        for (before, now, expected) in table {
+            let [before, now] =
+                [before, now].map(|it| it.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>());
+            assert_eq!(first_made(&before, &now).as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn sockets_that_lead_nowhere_are_no_desktop() {
+        let folder = Folder::new();
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(find(folder.path()), None);
+        fs::write(path("sway-ipc.0.1.sock"), "").unwrap();
+        drop(UnixListener::bind(path("sway-ipc.0.2.sock")).unwrap());
+        let _wayland = UnixListener::bind(path("wayland-1")).unwrap();
+
+        assert_eq!(find(folder.path()), None);
+        assert_eq!(find(&path("missing")), None);
+        assert!(leads_to(&path("wayland-1"), std::process::id()));
+        assert!(!leads_to(&path("sway-ipc.0.2.sock"), std::process::id()));
+    }
+}

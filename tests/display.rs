@@ -1,0 +1,520 @@
+//! Displays on the real sway, as an ordinary user: at the mode asked for, and gone without a trace.
+
+#![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
+
+#[allow(dead_code, unused_imports, reason = "the daemon uses the rest")]
+#[path = "../src/host/conf/mod.rs"]
+mod conf;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/display/mod.rs"]
+mod display;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/grants.rs"]
+mod grants;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/state.rs"]
+mod state;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use conf::Display as Kind;
+use display::journal::{Entry, Journal};
+use display::{App, Display, Surroundings, Wanted};
+use punktfunk_core::proto::gamestream::http::Mode;
+use serde_json::Value;
+use state::Directory;
+use state::tests::Folder;
+
+/// How long anything may take before a test gives up on it. Never what a test is about.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Whom tests run as where root starts them: sway refuses root.
+const USER: u32 = 65_534;
+/// Names the folder of a test to the process that is killed in it.
+const HOLD: &str = "PUNKTFUNK_TEST_HOLD";
+
+const HD: Mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
+const FAST: Mode = Mode { width: 1600, height: 900, refresh_mhz: 90_000 };
+const ODD: Mode = Mode { width: 1366, height: 768, refresh_mhz: 59_940 };
+
+/// Runs a test of this program as an ordinary user.
+#[track_caller]
+fn as_user(name: &str, test: fn()) {
+    for program in ["sway", "foot", "grim"] {
+        let is_there = Path::new("/usr/bin").join(program).is_file();
+        assert!(is_there, "{program} is not there: run scripts/setup test");
+    }
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return test();
+    }
+    let folder = Folder::new();
+    let output = Command::new(copy(&folder))
+        .args(["--exact", name, "--nocapture"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .current_dir("/")
+        .uid(USER)
+        .gid(USER)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// A copy of this program that every user can run: the build may lie where only root can look.
+fn copy(folder: &Folder) -> PathBuf {
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (own, copy) = (std::env::current_exe().unwrap(), folder.path().join("display"));
+    // A process that another test starts could hold what is written here, and a file that somebody
+    // may write to is not run.
+    let installed = Command::new("install").arg("--mode=755").args([&own, &copy]).status();
+    assert!(installed.unwrap().success());
+    copy
+}
+
+/// Waits until `check` gives something.
+#[track_caller]
+fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "did not happen in {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn private_folder(path: &Path) {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).unwrap();
+}
+
+/// The folders of a daemon and of its user.
+struct Machine {
+    path: PathBuf,
+}
+
+impl Machine {
+    fn new(path: &Path) -> Machine {
+        for name in ["run", "xdg", "home"] {
+            private_folder(&path.join(name));
+        }
+        Machine { path: path.to_owned() }
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            runtime: self.path.join("run"),
+            xdg_runtime: Some(self.path.join("xdg")),
+            home: self.path.join("home"),
+            variables: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        }
+    }
+
+    /// What a daemon that starts reads.
+    fn journal(&self) -> Arc<Journal> {
+        let directory = Directory::open(&self.path.join("state"), true).unwrap();
+        Arc::new(Journal::open(Arc::new(directory)).unwrap())
+    }
+
+    fn wanted(&self, kind: Kind, session: u32, mode: Mode) -> Wanted {
+        Wanted { kind, mode, session, client_name: "living room".into(), app: None }
+    }
+
+    /// A terminal that writes its environment into a file and stays.
+    fn app(&self, name: &str) -> App {
+        let script = "env >\"$0.new\" && mv \"$0.new\" \"$0\"; exec sleep 1000";
+        let file = self.path.join(name).into_os_string();
+        let argv = ["foot", "sh", "-c", script].map(Into::into).into_iter().chain([file]).collect();
+        App { id: 7, title: "Terminal".into(), argv, ..App::default() }
+    }
+
+    /// What such a terminal has written.
+    #[track_caller]
+    fn told(&self, name: &str, display: &Display) -> String {
+        let path = self.path.join(name);
+        let read = || fs::read_to_string(&path).ok();
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(text) = read() {
+                return text;
+            }
+            assert!(Instant::now() < end, "no program ran:\n{}", display.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Processes that have a path below this in their environment.
+    fn processes(&self, below: &str) -> Vec<u32> {
+        let needle = self.path.join(below).into_os_string().into_encoded_bytes();
+        let has = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.windows(needle.len()).any(|it| it == needle)
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid != std::process::id()).filter(has).collect()
+    }
+
+    /// Asserts that nothing is left of displays of the daemon's own.
+    #[track_caller]
+    fn assert_clean(&self) {
+        let is_gone = || self.processes("run").is_empty().then_some(());
+        eventually("all processes have ended", is_gone);
+        assert_eq!(fs::read_dir(self.path.join("run")).unwrap().count(), 0);
+        assert!(!self.journal().entries().iter().any(|it| !matches!(it, Entry::Parked { .. })));
+    }
+}
+
+/// A sway of the user's, which the daemon has nothing to do with.
+struct Sway {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Sway {
+    fn start(machine: &Machine) -> Sway {
+        let folder = machine.path.join("xdg");
+        let config = machine.path.join("sway.conf");
+        fs::write(&config, "output * mode 1024x768@60Hz scale 2\nxwayland disable\n").unwrap();
+        let child = Command::new("sway")
+            .arg("-c")
+            .arg(config)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("XDG_RUNTIME_DIR", &folder)
+            .envs([("WLR_BACKENDS", "headless"), ("WLR_RENDERER", "pixman")])
+            .env("WLR_LIBINPUT_NO_DEVICES", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let sway = Sway { child, folder };
+        eventually("sway is up", || {
+            sway.message(&["-t", "get_version"]).status.success().then_some(())
+        });
+        sway
+    }
+
+    /// What swaymsg says.
+    fn message(&self, words: &[&str]) -> Output {
+        let entries = fs::read_dir(&self.folder).unwrap().flatten();
+        let socket = entries
+            .map(|it| it.path())
+            .find(|it| it.file_name().unwrap().to_str().unwrap().contains("ipc"));
+        swaymsg(&socket.unwrap_or_default(), words)
+    }
+
+    /// Its outputs: name, and width, height and refresh.
+    fn outputs(&self) -> Vec<(String, [u64; 3])> {
+        outputs(&self.message(&["-r", "-t", "get_outputs"]))
+    }
+}
+
+impl Drop for Sway {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn swaymsg(socket: &Path, words: &[&str]) -> Output {
+    Command::new("swaymsg").arg("-s").arg(socket).args(words).output().unwrap()
+}
+
+fn outputs(said: &Output) -> Vec<(String, [u64; 3])> {
+    let outputs: Value = serde_json::from_slice(&said.stdout).unwrap();
+    let outputs = outputs.as_array().unwrap().iter().map(|output| {
+        let mode = &output["current_mode"];
+        let mode = ["width", "height", "refresh"].map(|name| mode[name].as_u64().unwrap());
+        (output["name"].as_str().unwrap().to_owned(), mode)
+    });
+    outputs.collect()
+}
+
+fn numbers(mode: Mode) -> [u64; 3] {
+    [mode.width.into(), mode.height.into(), mode.refresh_mhz.into()]
+}
+
+/// Width and height of the picture that a client sees on the display.
+#[track_caller]
+fn seen(display: &Display) -> (u32, u32) {
+    let (socket, output) = display.wayland();
+    let said = Command::new("grim")
+        .args(["-t", "ppm", "-o", &output, "-"])
+        .env("WAYLAND_DISPLAY", socket)
+        .env("XDG_RUNTIME_DIR", "/tmp")
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let head = String::from_utf8_lossy(&said.stdout[..32]).into_owned();
+    let mut words = head.split_whitespace().skip(1).map(|word| word.parse().unwrap());
+    (words.next().unwrap(), words.next().unwrap())
+}
+
+fn kill(signal: &str, pid: u32) {
+    let pid = pid.to_string();
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+}
+
+#[test]
+fn a_private_display_shows_the_mode_and_the_program_wanted_and_leaves_nothing() {
+    as_user("a_private_display_shows_the_mode_and_the_program_wanted_and_leaves_nothing", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let journal = machine.journal();
+        let mut wanted = machine.wanted(Kind::Auto, 1, HD);
+        wanted.app = Some(machine.app("told"));
+
+        let mut display = Display::open(&wanted, &machine.surroundings(), &journal).unwrap();
+
+        let no_desktop =
+            format!("not virtual: no sway of this user in {}/xdg", folder.path().display());
+        assert!(display.why().starts_with("private, sway 1."), "{}", display.why());
+        assert!(display.why().ends_with(&no_desktop), "{}", display.why());
+        let (socket, output) = display.wayland();
+        let ipc = socket.with_file_name("ipc");
+        let shown = || outputs(&swaymsg(&ipc, &["-r", "-t", "get_outputs"]));
+        assert_eq!(shown(), [(output.clone(), numbers(HD))]);
+        assert_eq!(seen(&display), (1280, 720));
+        let told = machine.told("told", &display);
+        for line in [
+            "PUNKTFUNK_CLIENT_NAME=living room",
+            "PUNKTFUNK_WIDTH=1280",
+            "SUNSHINE_APP_NAME=Terminal",
+            "SUNSHINE_CLIENT_FPS=60",
+        ] {
+            assert!(told.lines().any(|it| it == line), "{line} not in {told}");
+        }
+        assert!(display.is_alive() && display.has_programs());
+        for mode in [FAST, ODD, Mode { refresh_mhz: 143_981, ..HD }] {
+            display.set_mode(mode).unwrap();
+            assert_eq!((display.mode(), shown()), (mode, vec![(output.clone(), numbers(mode))]));
+            assert_eq!(seen(&display), (mode.width, mode.height));
+        }
+        assert!(!machine.processes("run").is_empty());
+
+        drop(display);
+
+        machine.assert_clean();
+    });
+}
+
+#[test]
+fn two_private_displays_have_nothing_in_common() {
+    as_user("two_private_displays_have_nothing_in_common", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let (surroundings, journal) = (machine.surroundings(), machine.journal());
+        let open = |session, mode| {
+            let wanted = machine.wanted(Kind::Private, session, mode);
+            Display::open(&wanted, &surroundings, &journal).unwrap()
+        };
+
+        let (one, mut other) = (open(1, HD), open(2, FAST));
+        drop(one);
+
+        assert_eq!(seen(&other), (1600, 900));
+        other.run(&machine.app("told"), &surroundings).unwrap();
+        machine.told("told", &other);
+        drop(other);
+        machine.assert_clean();
+    });
+}
+
+#[test]
+fn the_end_of_a_compositor_is_noticed_and_cleaned_up() {
+    as_user("the_end_of_a_compositor_is_noticed_and_cleaned_up", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let journal = machine.journal();
+        let mut wanted = machine.wanted(Kind::Private, 1, HD);
+        wanted.app = Some(machine.app("told"));
+        let mut display = Display::open(&wanted, &machine.surroundings(), &journal).unwrap();
+        machine.told("told", &display);
+        let entries = journal.entries();
+        let [Entry::Private { programs, .. }] = &entries[..] else { panic!("{entries:?}") };
+
+        kill("KILL", programs[0].pid);
+
+        eventually("the display is dead", || (!display.is_alive()).then_some(()));
+        let error = display.set_mode(FAST).unwrap_err().to_string();
+        assert!(error.starts_with("connection to sway: "), "{error}");
+        drop(display);
+        machine.assert_clean();
+    });
+}
+
+#[test]
+fn a_compositor_that_does_not_start_is_told_with_its_last_words() {
+    as_user("a_compositor_that_does_not_start_is_told_with_its_last_words", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let programs = folder.path().join("programs");
+        fs::create_dir(&programs).unwrap();
+        let source = folder.path().join("source");
+        fs::write(&source, "#!/bin/sh\necho 'no luck today' >&2\necho\nexit 1\n").unwrap();
+        let mut install = Command::new("install");
+        let installed = install.arg("--mode=700").args([&source, &programs.join("sway")]).status();
+        assert!(installed.unwrap().success());
+        let mut surroundings = machine.surroundings();
+        let path = format!("{}:/usr/bin:/bin", programs.display());
+        surroundings.variables = vec![("PATH".into(), path.into())];
+        let wanted = machine.wanted(Kind::Private, 1, HD);
+
+        let ended = Display::open(&wanted, &surroundings, &machine.journal()).err().unwrap();
+        surroundings.variables = vec![("PATH".into(), "/nowhere".into())];
+        let missing = Display::open(&wanted, &surroundings, &machine.journal()).err().unwrap();
+        let mut wanted = machine.wanted(Kind::Private, 1, HD);
+        wanted.app = Some(App { argv: vec!["/no/such".into()], ..App::default() });
+        let journal = machine.journal();
+        let no_app = Display::open(&wanted, &machine.surroundings(), &journal).err().unwrap();
+
+        assert_eq!(ended.to_string(), "sway ended at once: no luck today");
+        assert_eq!(missing.to_string(), "sway not found in PATH: the package sway brings it");
+        assert!(no_app.to_string().starts_with("/no/such not started: No such file"), "{no_app}");
+        machine.assert_clean();
+    });
+}
+
+#[test]
+fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
+    as_user("a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let (surroundings, journal) = (machine.surroundings(), machine.journal());
+        let open = |kind, session, mode| {
+            let wanted = machine.wanted(kind, session, mode);
+            Display::open(&wanted, &surroundings, &journal).unwrap()
+        };
+        let own = ("HEADLESS-1".to_owned(), sway.outputs()[0].1);
+
+        let mut one = open(Kind::Auto, 1, HD);
+        let other = open(Kind::Virtual, 2, ODD);
+
+        assert!(one.why().starts_with("virtual, HEADLESS-2 of sway 1."), "{}", one.why());
+        assert_eq!(one.wayland(), (folder.path().join("xdg/wayland-1"), "HEADLESS-2".to_owned()));
+        let named = |name: &str, mode| (name.to_owned(), numbers(mode));
+        let three = [own.clone(), named("HEADLESS-2", HD), named("HEADLESS-3", ODD)];
+        assert_eq!(sway.outputs(), three);
+        one.set_mode(FAST).unwrap();
+        assert_eq!((seen(&one), seen(&other)), ((1600, 900), (1366, 768)));
+        one.run(&machine.app("told"), &surroundings).unwrap();
+        machine.told("told", &one);
+        let tree = sway.message(&["-r", "-t", "get_tree"]);
+        let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
+        let place = tree["nodes"].as_array().unwrap().iter().find(|it| it["name"] == "HEADLESS-2");
+        assert!(place.unwrap().to_string().contains("\"foot\""), "{tree}");
+        drop(one);
+        drop(other);
+
+        let gone = |name: &str| {
+            let left = sway.outputs().into_iter().find(|it| it.0 == name);
+            left.is_none_or(|it| it.1 == [320, 240, 1000])
+        };
+        assert!(gone("HEADLESS-2") && gone("HEADLESS-3"), "{:?}", sway.outputs());
+        assert_eq!(sway.outputs()[0], own);
+        machine.assert_clean();
+        let count = sway.outputs().len();
+        // The next daemon, too, uses those that could not be removed.
+        let again =
+            Display::open(&machine.wanted(Kind::Auto, 1, FAST), &surroundings, &machine.journal());
+        let again = again.unwrap();
+        assert_eq!(sway.outputs().len(), count.max(2));
+        assert_eq!(seen(&again), (1600, 900));
+    });
+}
+
+#[test]
+fn a_mirror_is_an_output_as_it_is() {
+    as_user("a_mirror_is_an_output_as_it_is", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let (surroundings, journal) = (machine.surroundings(), machine.journal());
+        let before = sway.outputs();
+        let open = |name: &str| {
+            let wanted = machine.wanted(Kind::Mirror(name.into()), 1, FAST);
+            Display::open(&wanted, &surroundings, &journal)
+        };
+
+        let mut mirror = open("HEADLESS-1").unwrap();
+        mirror.set_mode(FAST).unwrap();
+        let error = open("DP-1").err().unwrap().to_string();
+
+        assert_eq!(numbers(mirror.mode()), before[0].1);
+        assert_eq!(error, "no output DP-1, there are: HEADLESS-1");
+        assert_eq!(mirror.wayland().1, "HEADLESS-1");
+        assert_eq!(journal.entries(), []);
+        drop(mirror);
+        assert_eq!(sway.outputs(), before);
+        drop(sway);
+        let error = open("HEADLESS-1").err().unwrap().to_string();
+        assert!(error.starts_with("no sway of this user in "), "{error}");
+    });
+}
+
+#[test]
+fn what_a_killed_daemon_leaves_is_undone_at_the_next_start() {
+    const NAME: &str = "what_a_killed_daemon_leaves_is_undone_at_the_next_start";
+    as_user(NAME, || {
+        if let Some(path) = std::env::var_os(HOLD) {
+            hold(Path::new(&path));
+        }
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let before = sway.outputs();
+        let mut daemon = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture"])
+            .env(HOLD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = Vec::new();
+        while !said.ends_with(b"open\n") {
+            let mut byte = [0];
+            daemon.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+            said.extend(byte);
+        }
+        assert_eq!(sway.outputs().len(), 2);
+        assert!(!machine.processes("run").is_empty());
+
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        let undone = machine.journal().restore();
+
+        machine.assert_clean();
+        assert!(undone.iter().any(|it| it.contains("display-1 removed")), "{undone:?}");
+        assert!(undone.iter().any(|it| it.contains("output HEADLESS-2 ")), "{undone:?}");
+        let after = sway.outputs();
+        assert_eq!(after[0], before[0]);
+        assert!(after.len() == 1 || after[1].1 == [320, 240, 1000], "{after:?}");
+        assert_eq!(machine.journal().restore(), [] as [String; 0]);
+    });
+}
+
+/// A daemon with two displays that is killed.
+fn hold(path: &Path) -> ! {
+    let machine = Machine::new(path);
+    let (surroundings, journal) = (machine.surroundings(), machine.journal());
+    let mut wanted = machine.wanted(Kind::Private, 1, HD);
+    wanted.app = Some(machine.app("told"));
+    let private = Display::open(&wanted, &surroundings, &journal).unwrap();
+    machine.told("told", &private);
+    let wanted = machine.wanted(Kind::Virtual, 2, HD);
+    let _output = Display::open(&wanted, &surroundings, &journal).unwrap();
+    println!("open");
+    loop {
+        std::thread::park();
+    }
+}
