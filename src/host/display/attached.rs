@@ -36,6 +36,7 @@ impl Attached {
         journal: &Arc<Journal>,
     ) -> Result<Attached, Error> {
         let mut client = desktop.connect()?;
+        let turn = journal.turn();
         let before = sway::names(&mut client)?;
         let parked = loop {
             match journal.take_parked(&desktop)? {
@@ -85,6 +86,7 @@ impl Attached {
                 }
             })?;
         }
+        drop(turn);
         sway::set_mode(&mut client, &output, wanted.mode)?;
         Ok(attached)
     }

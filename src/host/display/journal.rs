@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,7 @@ pub struct Journal {
     directory: Arc<Directory>,
     boot: String,
     state: Mutex<State>,
+    turns: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +116,13 @@ impl Journal {
         };
         let entries: Vec<_> = (0..).zip(entries).collect();
         let state = Mutex::new(State { next: entries.len() as u64, entries });
-        Ok(Journal { directory, boot, state })
+        Ok(Journal { directory, boot, state, turns: Mutex::new(()) })
+    }
+
+    /// Sessions make outputs one after another, as a new one is known by not having been there
+    /// before.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turns.lock().expect("no thread outlives a panic")
     }
 
     /// Writes down what is about to be done.

@@ -100,6 +100,8 @@ pub enum Error {
         /// What it said last.
         log: String,
     },
+    /// No socket can have a path below this.
+    LongPath(PathBuf),
     /// A program is not installed.
     Missing(&'static str),
     /// The output shows another mode than it was told.
@@ -143,6 +145,9 @@ impl fmt::Display for Error {
             Error::Ipc(error) => write!(f, "{error}"),
             Error::Journal(error) => write!(f, "journal of displays: {error}"),
             Error::Late { log } => write!(f, "sway runs and does not answer: {log}"),
+            Error::LongPath(path) => {
+                write!(f, "path too long for sockets, RuntimeDirectory is: {}", path.display())
+            }
             Error::Missing(program) => {
                 write!(f, "{program} not found in PATH: the package {program} brings it")
             }

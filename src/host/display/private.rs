@@ -22,6 +22,12 @@ use super::{Error, Surroundings, Wanted, folder_name};
 
 /// The compositor has this long to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The display for X11 may take this long more, before it is done without.
+const X11_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes in the path of a socket at most, unix(7).
+const SOCKET_LEN_MAX: usize = 107;
+/// The longest name of a socket there.
+const WAYLAND: &str = "wayland-32";
 /// Its socket for commands, in its folder; a short name, as paths of sockets are short.
 const IPC: &str = "ipc";
 const CONFIG: &str = "config";
@@ -59,6 +65,9 @@ impl Private {
         }
         let sway = app::find("sway", surroundings).ok_or(Error::Missing("sway"))?;
         let folder = surroundings.runtime.join(folder_name(wanted.session));
+        if folder.join(WAYLAND).as_os_str().len() > SOCKET_LEN_MAX {
+            return Err(Error::LongPath(folder));
+        }
         let (ipc, programs) = (folder.join(IPC), Vec::new());
         let entry = Entry::Private { folder: folder.clone(), ipc, programs };
         let keeper = Keeper::start(wanted.session).map_err(Error::system("thread not started"))?;
@@ -140,7 +149,7 @@ impl Private {
     fn wait_x11(&self) -> Option<OsString> {
         let path = self.folder.join(X11);
         let mut found = None;
-        process::wait(PATIENCE, || {
+        process::wait(X11_PATIENCE, || {
             let text = fs::read_to_string(&path).unwrap_or_default();
             found = text.strip_suffix('\n').map(str::to_owned);
             found.is_some()
