@@ -217,6 +217,14 @@ impl Sway {
     fn outputs(&self) -> Vec<(String, [u64; 3])> {
         outputs(&self.message(&["-r", "-t", "get_outputs"]))
     }
+
+    /// The output that has the focus.
+    fn focused(&self) -> String {
+        let said = self.message(&["-r", "-t", "get_outputs"]);
+        let outputs: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let focused = outputs.as_array().unwrap().iter().find(|it| it["focused"] == true);
+        focused.unwrap()["name"].as_str().unwrap().to_owned()
+    }
 }
 
 impl Drop for Sway {
@@ -354,6 +362,26 @@ fn the_end_of_a_compositor_is_noticed_and_cleaned_up() {
 }
 
 #[test]
+fn a_compositor_that_hangs_is_given_up_and_ended() {
+    as_user("a_compositor_that_hangs_is_given_up_and_ended", || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let journal = machine.journal();
+        let wanted = machine.wanted(Kind::Private, 1, HD);
+        let mut display = Display::open(&wanted, &machine.surroundings(), &journal).unwrap();
+        let entries = journal.entries();
+        let [Entry::Private { programs, .. }] = &entries[..] else { panic!("{entries:?}") };
+
+        kill("STOP", programs[0].pid);
+        let error = display.set_mode(FAST).unwrap_err().to_string();
+        drop(display);
+
+        assert_eq!(error, "no answer of sway within 2 s");
+        machine.assert_clean();
+    });
+}
+
+#[test]
 fn a_compositor_that_does_not_start_is_told_with_its_last_words() {
     as_user("a_compositor_that_does_not_start_is_told_with_its_last_words", || {
         let folder = Folder::new();
@@ -427,6 +455,7 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
             let place = places.find(|it| it["name"] == "HEADLESS-2").unwrap().to_string();
             place.contains("\"foot\"").then_some(())
         });
+        assert_eq!(sway.focused(), "HEADLESS-2");
         drop(one);
         drop(other);
 
@@ -436,6 +465,7 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
         };
         assert!(gone("HEADLESS-2") && gone("HEADLESS-3"), "{:?}", sway.outputs());
         assert_eq!(sway.outputs()[0], own);
+        assert_eq!(sway.focused(), "HEADLESS-1");
         machine.assert_clean();
         let count = sway.outputs().len();
         // The next daemon, too, uses those that could not be removed.

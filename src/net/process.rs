@@ -338,6 +338,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_thread_started_is_asked_to_end_when_the_thread_does() {
+        use std::os::unix::process::ExitStatusExt;
+        let start = || {
+            let mut command = Command::new("sleep");
+            end_with_starter(command.arg("1000"));
+            command.spawn().unwrap()
+        };
+
+        let mut child = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
     fn names_that_nobody_has_are_no_users() {
         for name in ["", "no such user", "nul\0inside"] {
             assert_eq!(user_by_name(name).unwrap(), None);

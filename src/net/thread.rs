@@ -77,6 +77,19 @@ mod tests {
     }
 
     #[test]
+    fn a_pinned_thread_can_go_back_to_where_all_may_run() {
+        let count = || std::thread::available_parallelism().unwrap();
+        let pinned = std::thread::Builder::new().spawn(move || {
+            assert!((0..1024).any(|processor| pin(&[processor]).is_ok()));
+            let before = count();
+            unpin().unwrap();
+            (before.get(), count())
+        });
+
+        assert_eq!(pinned.unwrap().join().unwrap(), (1, count()));
+    }
+
+    #[test]
     fn work_takes_processor_time() {
         let before = processor_time();
 

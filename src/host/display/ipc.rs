@@ -59,6 +59,9 @@ pub struct Output {
     /// Whether anything is shown there.
     #[serde(default)]
     pub active: bool,
+    /// Whether what is typed goes there.
+    #[serde(default)]
+    pub focused: bool,
     /// Logical pixels for each of the picture's; none where nothing is shown.
     #[serde(default)]
     pub scale: Option<f64>,

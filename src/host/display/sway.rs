@@ -154,7 +154,19 @@ pub fn remove(client: &mut Client, name: &str) -> Result<Removal, Error> {
             return Ok(Removal::Gone);
         }
     }
-    set_mode(client, name, PARKED).map(|()| Removal::Parked)
+    set_mode(client, name, PARKED)?;
+    leave(client, name).map(|()| Removal::Parked)
+}
+
+/// Takes the focus off an output that nobody looks at, if there is one that somebody may.
+fn leave(client: &mut Client, name: &str) -> Result<(), Error> {
+    let outputs = client.outputs()?;
+    let is_focused = outputs.iter().any(|it| it.name == name && it.focused);
+    let may = |it: &&Output| it.name != name && it.active && it.mode() != Some(PARKED);
+    match outputs.iter().find(may).filter(|_| is_focused) {
+        Some(other) => focus(client, &other.name),
+        None => Ok(()),
+    }
 }
 
 /// Gives an output the focus of the keyboard, so that what is started opens there.
