@@ -1,13 +1,26 @@
 //! The one place that asks the time.
 
-#![forbid(unsafe_code)]
-
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time, for deadlines.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The moment at which CLOCK_MONOTONIC showed `time`, for times that another process tells. `None`
+/// if that is yet to come, or more than an hour ago: then it is of another clock.
+///
+/// [`Instant`] is of the same clock but does not show its number, so both are read here, one after
+/// the other: what is returned is too late by what lies between, far less than a microsecond.
+pub fn at_monotonic(time: Duration) -> Option<Instant> {
+    let mut passed = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a timespec that outlives the call. This clock is there on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut passed) };
+    let now = now();
+    let passed = Duration::new(passed.tv_sec as u64, passed.tv_nsec as u32);
+    let age = passed.checked_sub(time).filter(|age| *age < Duration::from_secs(3600))?;
+    now.checked_sub(age)
 }
 
 /// Sleeps until then. Only threads whose trade it is may: those that pace.
@@ -29,4 +42,38 @@ pub fn unix_s() -> u64 {
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monotonic() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: a timespec that outlives the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    #[test]
+    fn a_moment_told_by_number_is_found_again() {
+        let before = now();
+        let time = monotonic();
+        let after = now();
+
+        let moment = at_monotonic(time).unwrap();
+
+        // Late by no more than its own reading of the clocks took.
+        assert!(before <= moment, "{before:?} {moment:?}");
+        assert!(moment <= after + (now() - after), "{after:?} {moment:?}");
+    }
+
+    #[test]
+    fn a_time_of_another_clock_is_none() {
+        assert_eq!(at_monotonic(monotonic() + Duration::from_secs(9)), None);
+        // A machine that has run for less has no such time.
+        if let Some(long_ago) = monotonic().checked_sub(Duration::from_secs(4000)) {
+            assert_eq!(at_monotonic(long_ago), None);
+        }
+    }
 }

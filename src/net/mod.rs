@@ -6,6 +6,7 @@ pub mod library;
 pub mod netlink;
 pub mod peer;
 pub mod process;
+pub mod shm;
 mod sockaddr;
 pub mod stream;
 pub mod tcp;

@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
 
 pub mod device;
+pub mod sway;
+pub mod wayland;
 
 use std::fs;
 use std::io::{Read, Write};

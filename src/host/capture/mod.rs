@@ -4,8 +4,12 @@
 
 pub mod barcode;
 pub mod card;
+pub mod screen;
+pub mod source;
 pub mod test;
 pub mod tone;
+
+use std::time::Instant;
 
 /// Bytes of a pixel: blue, green, red, and one that means nothing.
 pub const PIXEL_LEN: usize = 4;
@@ -24,7 +28,24 @@ pub struct Picture<'a> {
     pub height: usize,
 }
 
+/// What a source has after a wait.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// No new picture.
+    Nothing,
+    /// A new picture, and when it was to be seen.
+    Picture(Picture<'a>, Instant),
+    /// Pictures are of another size from now on.
+    Resized,
+}
+
 impl<'a> Picture<'a> {
+    /// Its left upper part, where it is larger than that.
+    pub fn cropped(self, width: usize, height: usize) -> Picture<'a> {
+        let (width, height) = (self.width.min(width), self.height.min(height));
+        Picture { bytes: &self.bytes[..self.stride * height], width, height, ..self }
+    }
+
     /// The pixels of a row.
     pub fn row(&self, y: usize) -> &'a [u8] {
         &self.bytes[y * self.stride..][..self.width * PIXEL_LEN]

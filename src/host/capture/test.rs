@@ -31,6 +31,8 @@ pub struct TestSource {
     stride: usize,
     /// In the order in which they are drawn.
     sprites: Vec<Sprite>,
+    /// Where in the canvas the picture begins, once one is drawn.
+    window: Option<usize>,
 }
 
 /// Something drawn over the canvas.
@@ -80,6 +82,7 @@ impl TestSource {
             canvas,
             stride,
             sprites: sprites(width, height),
+            window: None,
         }
     }
 
@@ -111,6 +114,16 @@ impl TestSource {
             let offset = window + y * self.stride + x * PIXEL_LEN;
             sprite.put_in(&mut self.canvas, self.stride, offset, first_row);
         }
+        self.window = Some(window);
+        self.picture(window)
+    }
+
+    /// The picture that was drawn last.
+    pub fn last(&self) -> Option<Picture<'_>> {
+        self.window.map(|window| self.picture(window))
+    }
+
+    fn picture(&self, window: usize) -> Picture<'_> {
         Picture {
             bytes: &self.canvas[window..][..self.stride * self.height],
             stride: self.stride,

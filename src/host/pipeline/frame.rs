@@ -12,14 +12,20 @@ use punktfunk_core::proto::packet::video::FrameKind;
 use punktfunk_core::proto::units::FrameIndex;
 use rtrb::{Consumer, Producer};
 
+use super::rhythm::Rhythm;
 use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Stage, Stats, Watch};
-use crate::capture::test::TestSource;
+use crate::capture::Next;
+use crate::capture::source::Source;
 use crate::convert::Converter;
 use crate::encode::{self, Encoder, Invalidation, Plugins};
 use crate::picture::Planes;
 
 /// An encoder that was lost is opened anew this often in a session.
 const REOPEN_COUNT_MAX: u32 = 3;
+/// The least time between two frames by their stamps: more than a tick of 90 kHz.
+const STAMP_STEP: Duration = Duration::from_micros(12);
+/// How long to wait for a picture where nothing else is to be done. Any time would do.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The rings of this thread.
 pub struct Ends {
@@ -42,13 +48,20 @@ pub struct Thread {
     reports: Reports,
     is_stopped: Arc<AtomicBool>,
     references: References,
+    rhythm: Rhythm,
     is_begun: bool,
+    reopened_count: u32,
+    /// When the last frame was captured, as its access unit says. Later frames are later.
+    stamp: Instant,
 }
 
 /// What there is once the encoder is open.
 struct Stages {
-    source: TestSource,
+    source: Source,
+    /// When the newest picture was captured.
+    captured: Instant,
     converter: Converter,
+    /// What the encoder is given: of the newest picture, unless that is fresh.
     planes: Planes,
     encoder: Encoder,
 }
@@ -76,6 +89,8 @@ impl Thread {
         is_stopped: Arc<AtomicBool>,
     ) -> Thread {
         let references = References::new(plan.idr_interval_min);
+        let now = clock::now();
+        let rhythm = Rhythm::new(plan.encoder.refresh_mhz, now);
         Thread {
             plan,
             plugins,
@@ -86,7 +101,10 @@ impl Thread {
             reports,
             is_stopped,
             references,
+            rhythm,
             is_begun: false,
+            reopened_count: 0,
+            stamp: now,
         }
     }
 
@@ -103,16 +121,26 @@ impl Thread {
         }
     }
 
-    fn open(&self) -> Result<Stages, String> {
+    fn open(&mut self) -> Result<Stages, String> {
         let settings = &self.plan.encoder;
+        let size = (settings.width as usize, settings.height as usize);
+        let source = Source::open(&self.plan.source, size, settings.refresh_mhz)
+            .map_err(|error| error.to_string())?;
+        let (encoder, converter, planes) = self.open_for(&source)?;
+        Ok(Stages { source, captured: clock::now(), converter, planes, encoder })
+    }
+
+    /// What is made for pictures of this source's size.
+    fn open_for(&mut self, source: &Source) -> Result<(Encoder, Converter, Planes), String> {
+        let (width, height) = source.size();
+        // A colour is for two pixels by two, so an odd row or column is left out.
+        let (width, height) = (width & !1, height & !1);
+        let settings = &mut self.plan.encoder;
+        (settings.width, settings.height) = (width as u32, height as u32);
         let encoder = self.open_encoder()?;
-        let (width, height) = (settings.width as usize, settings.height as usize);
-        Ok(Stages {
-            source: TestSource::new(width, height, settings.refresh_mhz),
-            converter: Converter::new(encoder.layout(), settings.colour),
-            planes: Planes::new(encoder.layout(), width, height),
-            encoder,
-        })
+        let converter = Converter::new(encoder.layout(), self.plan.encoder.colour);
+        let planes = Planes::new(encoder.layout(), width, height);
+        Ok((encoder, converter, planes))
     }
 
     fn open_encoder(&self) -> Result<Encoder, String> {
@@ -134,57 +162,101 @@ impl Thread {
         true
     }
 
-    /// Pictures at their times until told to stop. A picture that it is too late for is left out.
+    /// Frames of pictures until told to stop, each at its time.
     fn stream(&mut self, stage: &mut Stages, watch: &mut Watch) {
-        let began = clock::now();
-        let interval_ps = 1_000_000_000_000_000 / u64::from(self.plan.encoder.refresh_mhz);
-        let due = |number: u64| began + Duration::from_nanos(number * interval_ps / 1000);
-        let (mut number, mut reopened_count) = (0_u64, 0);
+        // The first picture of a screen is older than the stream.
+        self.stamp = clock::now();
         loop {
-            if !self.sleep_until(due(number), &mut stage.encoder) {
+            self.take_orders(&mut stage.encoder);
+            if self.is_stopped() {
                 return;
             }
             let now = clock::now();
-            watch.look(now);
-            let passed_ps = now.duration_since(began).as_nanos() as u64 * 1000;
-            let current = passed_ps / interval_ps;
-            self.stats.add(Counter::SkippedLate, current.saturating_sub(number));
-            number = number.max(current);
-            match self.ends.empty.pop() {
-                Err(_) => self.stats.add(Counter::SkippedBehind, 1),
-                Ok(unit) => match self.make(stage, number as u32, unit, now) {
-                    Ok(()) => {}
-                    Err(error) if reopened_count < REOPEN_COUNT_MAX => {
-                        reopened_count += 1;
-                        match self.open_encoder() {
-                            Ok(encoder) => stage.encoder = encoder,
-                            Err(why) => return self.reports.push(Report::Failed(why)),
-                        }
-                        self.stats.add(Counter::EncoderReopened, 1);
-                        self.references.wants_idr = true;
-                        let time = clock::now().duration_since(now);
-                        self.reports.push(Report::Reopened(error.to_string(), time));
-                    }
-                    Err(error) => return self.reports.push(Report::Failed(error.to_string())),
-                },
+            let repeats = stage.source.rests() && stage.source.last().is_some();
+            let at = self.rhythm.frame_at(repeats, self.references.idr_at(now));
+            let done = if at.is_some_and(|at| at <= now) {
+                watch.look(now);
+                self.make_if_room(stage, now)
+            } else {
+                self.wait_for_picture(stage, at.unwrap_or(now + LONG))
+            };
+            if let Err(why) = done {
+                return self.reports.push(Report::Failed(why));
             }
-            number += 1;
         }
     }
 
-    /// One picture, from the display to the ring.
+    /// Waits for a new picture until then, or until there are orders.
+    fn wait_for_picture(&mut self, stage: &mut Stages, until: Instant) -> Result<(), String> {
+        let (orders, is_stopped) = (&self.ends.orders, &self.is_stopped);
+        let has_work = || !orders.is_empty() || is_stopped.load(Ordering::Acquire);
+        match stage.source.next(&self.bell, has_work, until) {
+            Ok(Next::Nothing) => {}
+            Ok(Next::Picture(_, captured)) => {
+                let now = clock::now();
+                stage.captured = captured;
+                self.stats.time(Stage::Capture, now.saturating_duration_since(captured));
+                let is_late = self.rhythm.on_picture(now);
+                let late_count = stage.source.take_late_count() + u64::from(is_late);
+                self.stats.add(Counter::SkippedLate, late_count);
+            }
+            Ok(Next::Resized) => {
+                let now = clock::now();
+                let opened = self.open_for(&stage.source)?;
+                (stage.encoder, stage.converter, stage.planes) = opened;
+                self.rhythm.on_lost();
+                self.references.wants_idr = true;
+                let (width, height) = stage.source.size();
+                self.reports.push(Report::Resized(width, height, clock::now() - now));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// A frame of the newest picture, if there is room for its access unit.
+    fn make_if_room(&mut self, stage: &mut Stages, now: Instant) -> Result<(), String> {
+        let Ok(unit) = self.ends.empty.pop() else {
+            self.stats.add(Counter::SkippedBehind, 1);
+            self.rhythm.on_full(now);
+            return Ok(());
+        };
+        let Err(error) = self.make(stage, unit, now) else {
+            self.rhythm.on_made(now);
+            return Ok(());
+        };
+        if self.reopened_count == REOPEN_COUNT_MAX {
+            return Err(error.to_string());
+        }
+        self.reopened_count += 1;
+        stage.encoder = self.open_encoder()?;
+        self.stats.add(Counter::EncoderReopened, 1);
+        self.references.wants_idr = true;
+        self.rhythm.on_full(now);
+        let time = clock::now().duration_since(now);
+        self.reports.push(Report::Reopened(error.to_string(), time));
+        Ok(())
+    }
+
+    /// One frame, from the picture to the ring.
     fn make(
         &mut self,
         stage: &mut Stages,
-        number: u32,
         mut unit: AccessUnit,
-        captured: Instant,
+        now: Instant,
     ) -> Result<(), encode::Error> {
-        let picture = stage.source.draw(number, clock::unix_us());
-        let drawn = clock::now();
-        stage.converter.convert(&picture, &mut stage.planes);
-        let converted = clock::now();
-        if self.references.is_idr_due(captured) {
+        let mut captured = now;
+        let mut converted = now;
+        if self.rhythm.is_fresh()
+            && let Some(picture) = stage.source.last()
+        {
+            let picture = picture.cropped(stage.planes.width(), stage.planes.height());
+            stage.converter.convert(&picture, &mut stage.planes);
+            captured = stage.captured;
+            converted = clock::now();
+            self.stats.time(Stage::Convert, converted - now);
+        }
+        if self.references.is_idr_due(now) {
             stage.encoder.request_idr();
         }
         let index = FrameIndex(self.references.newest + 1);
@@ -195,10 +267,10 @@ impl Thread {
             return Err(error);
         }
         let finished = clock::now();
-        (unit.index, unit.captured) = (index, captured);
-        self.references.on_encoded(unit.kind, captured);
-        self.stats.time(Stage::Capture, drawn - captured);
-        self.stats.time(Stage::Convert, converted - drawn);
+        // A picture that came just after the last one was repeated is older than the repetition.
+        self.stamp = captured.max(self.stamp + STAMP_STEP);
+        (unit.index, unit.captured) = (index, self.stamp);
+        self.references.on_encoded(unit.kind, now);
         self.stats.time(Stage::Encode, finished - converted);
         self.stats.add(Counter::Frames, 1);
         self.stats.add(Counter::EncodedBytes, unit.bytes.len() as u64);
@@ -215,22 +287,6 @@ impl Thread {
         let _ = self.ends.units.push(unit);
     }
 
-    /// Sleeps until `due`, with an ear for orders. Returns whether to go on.
-    fn sleep_until(&mut self, due: Instant, encoder: &mut Encoder) -> bool {
-        loop {
-            self.take_orders(encoder);
-            if self.is_stopped() {
-                return false;
-            }
-            if clock::now() >= due {
-                return true;
-            }
-            let (orders, is_stopped) = (&self.ends.orders, &self.is_stopped);
-            let has_work = || !orders.is_empty() || is_stopped.load(Ordering::Acquire);
-            self.bell.sleep(has_work, Some(due));
-        }
-    }
-
     fn take_orders(&mut self, encoder: &mut Encoder) {
         while let Ok(order) = self.ends.orders.pop() {
             match order {
@@ -242,10 +298,11 @@ impl Thread {
                     }
                 }
                 Order::Invalidate(first, last) => {
-                    if let Some((first, last)) = self.references.take_loss(first, last)
-                        && encoder.invalidate(first, last) == Invalidation::IdrInstead
-                    {
-                        self.references.wants_idr = true;
+                    if let Some((first, last)) = self.references.take_loss(first, last) {
+                        match encoder.invalidate(first, last) {
+                            Invalidation::IdrInstead => self.references.wants_idr = true,
+                            Invalidation::Obeyed => self.rhythm.on_order(),
+                        }
                     }
                 }
                 Order::RequestIdr => self.references.wants_idr = true,
@@ -284,11 +341,14 @@ impl References {
         References { newest: 0, wants_idr: true, last_idr: None, interval_min, healed: 0 }
     }
 
-    /// Whether the next frame is to be an IDR frame. Requests that come too fast after one are
-    /// met by one later frame, all of them.
+    /// From when on the next frame is to be an IDR frame, if one is wanted. Requests that come too
+    /// fast after one are met by one later frame, all of them.
+    fn idr_at(&self, now: Instant) -> Option<Instant> {
+        self.wants_idr.then(|| self.last_idr.map_or(now, |last| last + self.interval_min))
+    }
+
     fn is_idr_due(&self, now: Instant) -> bool {
-        let is_early = self.last_idr.is_some_and(|last| now < last + self.interval_min);
-        self.wants_idr && !is_early
+        self.idr_at(now).is_some_and(|at| at <= now)
     }
 
     /// The frames that the next one may not refer to, in place of those that the client names:

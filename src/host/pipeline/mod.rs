@@ -15,6 +15,7 @@
 mod frame;
 mod outbox;
 mod packet;
+mod rhythm;
 mod sound;
 mod stats;
 
@@ -38,6 +39,7 @@ pub use sound::SoundPlan;
 pub use stats::{COUNTERS, Counter, Percentiles, STAGES, Stage, Stats};
 
 use crate::audio::sink::Sinks;
+use crate::capture::source::SourcePlan;
 use crate::encode::{Plugins, Settings};
 
 /// Access units between the frame thread and the packet thread. One is being filled, one is sent,
@@ -57,6 +59,8 @@ const WATCH_PERCENT: u32 = 90;
 pub struct Plan {
     /// The number of the session.
     pub session: u32,
+    /// Where pictures come from.
+    pub source: SourcePlan,
     /// The picture and how it is encoded.
     pub encoder: Settings,
     /// How access units become datagrams.
@@ -109,6 +113,8 @@ pub enum Report {
     Reopened(String, Duration),
     /// There will be no more pictures: why.
     Failed(String),
+    /// Pictures are of another size, at which they can be encoded after so long.
+    Resized(usize, usize, Duration),
     /// Sound is missing, or there again.
     Sound(String),
 }

@@ -459,6 +459,9 @@ impl Sessions {
             Report::Reopened(why, time) => {
                 Some(format!("encoder lost ({why}), reopened in {} ms", time.as_millis()))
             }
+            Report::Resized(width, height, time) => {
+                Some(format!("screen is {width}x{height} now, ready in {} ms", time.as_millis()))
+            }
             Report::Sound(what) => Some(what),
             Report::Failed(why) => {
                 self.end(id, &End::NoPicture(why), now);

@@ -6,6 +6,7 @@ use punktfunk_core::proto::gamestream::rtsp::announce::{Announce, Audio, Video};
 use punktfunk_core::proto::packet::video::VideoConfig;
 
 use super::Session;
+use crate::capture::source::SourcePlan;
 use crate::conf::{self, Conf};
 use crate::encode::{Backend, Quality, Settings};
 use crate::grants::Grant;
@@ -64,6 +65,7 @@ pub fn plan(
     let seals = |is_sealed: bool| is_sealed.then(|| session.keys.rikey.clone());
     Ok(Plan {
         session: session.id,
+        source: SourcePlan::Test,
         encoder: Settings {
             codec: video.format.codec,
             backend: circumstances.backend,
