@@ -2,9 +2,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod desk;
+pub mod keyboard;
+pub mod keymap;
+pub mod pointer;
+pub mod wayland;
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+
 use punktfunk_core::proto::input::{GamepadEvent, GamepadIndex, Input, Pointer, Wheel};
 
 use crate::grants::{Grant, Grants};
+use wayland::Devices;
+
+/// What gamepads are made with.
+const UINPUT: &str = "/dev/uinput";
 
 /// Everything that one client does.
 #[derive(Debug)]
@@ -13,6 +26,10 @@ pub struct Injector {
     gamepad_count_max: u8,
     counts: [u64; KINDS.len()],
     refused_count: u64,
+    /// Where input goes; without them it is only counted.
+    devices: Option<Box<Devices>>,
+    /// Whether the log has it that gamepads go nowhere.
+    has_told_of_gamepads: bool,
 }
 
 /// Kinds of input that are counted apart, with the grant that each needs. In alphabetical order.
@@ -39,7 +56,30 @@ pub const KINDS: [(&str, Grant); 17] = [
 impl Injector {
     /// For a client that may do this much, and with so many gamepads.
     pub fn new(grants: Grants, gamepad_count_max: u8) -> Injector {
-        Injector { grants, gamepad_count_max, counts: [0; KINDS.len()], refused_count: 0 }
+        Injector {
+            grants,
+            gamepad_count_max,
+            counts: [0; KINDS.len()],
+            refused_count: 0,
+            devices: None,
+            has_told_of_gamepads: false,
+        }
+    }
+
+    /// Input goes to these devices from now on. Nothing stays down at those before.
+    pub fn attach(&mut self, devices: Devices) {
+        self.devices = Some(Box::new(devices));
+    }
+
+    /// Input goes nowhere from now on. Nothing is down at the devices that come back.
+    pub fn detach(&mut self) -> Option<Devices> {
+        self.release_all();
+        self.devices.take().map(|devices| *devices)
+    }
+
+    /// Where input goes, for their descriptor, timeout and end.
+    pub fn devices(&mut self) -> Option<&mut Devices> {
+        self.devices.as_deref_mut()
     }
 
     /// The client may do this much from now on.
@@ -63,15 +103,34 @@ impl Injector {
             Input::Gamepad(gamepad) => self.sees(gamepad.index),
             _ => true,
         };
-        if is_seen && self.grants.contains(KINDS[kind].1) {
-            self.counts[kind] += 1;
-        } else {
-            self.refused_count += 1;
+        let is_allowed = is_seen && self.grants.contains(KINDS[kind].1);
+        match (&mut self.devices, input) {
+            _ if !is_allowed => self.refused_count += 1,
+            (Some(_), Input::Gamepad(_)) => {
+                self.refused_count += 1;
+                self.tell_of_gamepads();
+            }
+            (Some(devices), _) => {
+                self.counts[kind] += 1;
+                devices.handle(input);
+            }
+            (None, _) => self.counts[kind] += 1,
         }
     }
 
     /// Nothing that is down may stay down.
-    pub fn release_all(&mut self) {}
+    pub fn release_all(&mut self) {
+        if let Some(devices) = &mut self.devices {
+            devices.release_all();
+        }
+    }
+
+    /// Says once that gamepads go nowhere.
+    fn tell_of_gamepads(&mut self) {
+        if !std::mem::replace(&mut self.has_told_of_gamepads, true) {
+            log::warn!("input: gamepads are refused: {}", uinput_state());
+        }
+    }
 
     /// What came so far, by kind.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -81,6 +140,17 @@ impl Injector {
     /// What the client may not do and tried, at gamepads beyond those that it may have too.
     pub fn refused_count(&self) -> u64 {
         self.refused_count
+    }
+}
+
+/// What is to be said of `/dev/uinput`.
+fn uinput_state() -> String {
+    match OpenOptions::new().write(true).open(UINPUT) {
+        Ok(_) => format!("{UINPUT} may be written, but the display has no way for gamepads"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            format!("no {UINPUT}: the kernel has no uinput, or its module is not loaded")
+        }
+        Err(error) => format!("{UINPUT}: {error}: this user may not write it"),
     }
 }
 
