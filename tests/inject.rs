@@ -1,0 +1,488 @@
+//! Input of clients at a real compositor, as programs of its desktop see it.
+
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/grants.rs"]
+mod grants;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/inject/mod.rs"]
+mod inject;
+mod support;
+
+use std::fs::{self, File};
+use std::num::NonZeroU16;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use grants::Grants;
+use inject::Injector;
+use inject::wayland::{Devices, Error};
+use punktfunk_core::net::clock;
+use punktfunk_core::proto::input::{
+    Area, Fraction, Gamepad, GamepadEvent, GamepadIndex, Input, Key, KeyEvent, Modifiers, Point,
+    Pointer, PointerButton, Text, Wheel,
+};
+use support::{Folder, PATIENCE, command, eventually, output, tool};
+
+/// Of the output, in pixels.
+const WIDTH: u16 = 1280;
+const HEIGHT: u16 = 720;
+
+const CONF: &str = "output * mode 1280x720@60Hz\ndefault_border none\nfocus_follows_mouse no\n\
+                    bindsym Mod4+k exec touch bound\n";
+
+/// A running sway without a screen, and the programs that were started in it.
+struct Desktop {
+    folder: Folder,
+    sway: Child,
+    programs: Vec<Child>,
+}
+
+impl Desktop {
+    fn start() -> Desktop {
+        let folder = Folder::new();
+        let runtime = folder.folder("run", 0o700);
+        let conf = folder.file("sway.conf", CONF, 0o644);
+        let log = File::create(folder.path().join("sway.log")).unwrap();
+        let sway = command(path_of("sway"))
+            .arg("-c")
+            .arg(conf)
+            .current_dir(folder.path())
+            .env("XDG_RUNTIME_DIR", &runtime)
+            .env("WLR_BACKENDS", "headless")
+            .env("WLR_RENDERER", "pixman")
+            .env("WLR_LIBINPUT_NO_DEVICES", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let desktop = Desktop { folder, sway, programs: Vec::new() };
+        // Its socket for window managers comes after that for programs.
+        eventually("sway", || {
+            desktop.sockets().any(|name| name.starts_with("sway-ipc")).then_some(())
+        });
+        desktop
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = String> {
+        let entries = fs::read_dir(self.folder.path().join("run")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/wayland-1")
+    }
+
+    /// Starts a program in it, whose output goes to a file.
+    fn run(&mut self, words: &[&str], output: &str) -> PathBuf {
+        let path = self.folder.path().join(output);
+        let file = File::create(&path).unwrap();
+        let child = command(path_of(words[0]))
+            .args(&words[1..])
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .env("LC_ALL", "C.UTF-8")
+            .env("XDG_RUNTIME_DIR", self.folder.path().join("run"))
+            .env("WAYLAND_DISPLAY", "wayland-1")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        self.programs.push(child);
+        path
+    }
+
+    /// What sway answers to a message.
+    fn say(&self, words: &[&str]) -> String {
+        let is_it = |name: &String| name.starts_with("sway-ipc");
+        let name = self.sockets().find(is_it).expect("sway has started");
+        let socket = self.folder.path().join("run").join(name);
+        let output = output(command(path_of("swaymsg")).arg("-rs").arg(socket).args(words));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A wev on the whole output that has the focus of a keyboard that is there.
+    fn wev(&mut self) -> Wev {
+        let wev = Wev { path: self.run(&["stdbuf", "-oL", "wev"], "wev.log"), seen: 0.into() };
+        wev.wait("wl_keyboard] enter");
+        wev
+    }
+
+    fn open(&self) -> Injector {
+        self.open_at("HEADLESS-1", None)
+    }
+
+    /// A client that may do everything, with devices there.
+    fn open_at(&self, output: &str, seat: Option<&str>) -> Injector {
+        let devices = Devices::open(&self.socket(), output, seat).unwrap();
+        let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
+        let mut injector = Injector::new(grants, 4);
+        injector.attach(devices);
+        injector
+    }
+}
+
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        for child in self.programs.iter_mut().chain([&mut self.sway]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What wev tells of events.
+struct Wev {
+    path: PathBuf,
+    /// Bytes that were looked at.
+    seen: std::cell::Cell<usize>,
+}
+
+impl Wev {
+    fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+
+    /// Waits until these parts of lines came, in this order, after what was waited for before.
+    #[track_caller]
+    fn wait_all(&self, parts: &[&str]) {
+        for part in parts {
+            self.wait(part);
+        }
+    }
+
+    #[track_caller]
+    fn wait(&self, part: &str) {
+        let end = clock::now() + PATIENCE;
+        loop {
+            let text = self.text();
+            let text = squeezed(&text);
+            let seen = self.seen.get();
+            if let Some(at) = text[seen..].find(part) {
+                self.seen.set(seen + at + part.len());
+                return;
+            }
+            assert!(clock::now() < end, "no {part:?} in\n{}", &text[seen..]);
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+    }
+}
+
+/// Runs of spaces as one.
+fn squeezed(text: &str) -> String {
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.map(|line| line + "\n").collect()
+}
+
+#[track_caller]
+fn path_of(name: &str) -> PathBuf {
+    PathBuf::from(tool(name).get_program())
+}
+
+fn key_event(key: u16, is_down: bool, modifiers: u8) -> Input {
+    let modifiers = Modifiers::from_bits(modifiers);
+    Input::Key(KeyEvent { key: Key(key), is_down, modifiers })
+}
+
+fn press(injector: &mut Injector, key: u16, modifiers: u8) {
+    injector.handle(&key_event(key, true, modifiers));
+    injector.handle(&key_event(key, false, modifiers));
+}
+
+fn text(text: &str) -> Input {
+    Input::Text(Text::new(text).unwrap())
+}
+
+fn place(x: u16, y: u16) -> Input {
+    let side = |side| NonZeroU16::new(side).unwrap();
+    let share =
+        |part: u16, whole: u16| Fraction::clamped(f32::from(part) / f32::from(whole)).unwrap();
+    Input::Pointer(Pointer::MoveTo {
+        at: Point { x: share(x, WIDTH), y: share(y, HEIGHT) },
+        area: Area { width: side(WIDTH - 1), height: side(HEIGHT - 1) },
+    })
+}
+
+fn button(button: PointerButton, is_down: bool) -> Input {
+    Input::Pointer(Pointer::Button { button, is_down })
+}
+
+fn scroll(wheel: Wheel, amount: i16) -> Input {
+    Input::Pointer(Pointer::Scroll { wheel, amount })
+}
+
+#[test]
+fn keys_are_those_of_an_american_keyboard() {
+    // Key, modifiers that the client names, what a program sees.
+    let table = [
+        (30, 0, "a"),
+        (30, 1, "A"),
+        (3, 1, "at"),
+        (13, 1, "plus"),
+        (26, 0, "bracketleft"),
+        (40, 1, "quotedbl"),
+        (43, 1, "bar"),
+        (53, 1, "question"),
+        (86, 0, "less"),
+        (1, 0, "Escape"),
+        (14, 0, "BackSpace"),
+        (28, 0, "Return"),
+        (59, 0, "F1"),
+        (88, 0, "F12"),
+        (183, 0, "F13"),
+        (194, 0, "F24"),
+        (103, 0, "Up"),
+        (105, 0, "Left"),
+        (106, 0, "Right"),
+        (108, 0, "Down"),
+        (102, 0, "Home"),
+        (111, 0, "Delete"),
+        (82, 0, "KP_0"),
+        (96, 0, "KP_Enter"),
+        (98, 0, "KP_Divide"),
+        (99, 0, "Print"),
+        (125, 0, "Super_L"),
+        (127, 0, "Menu"),
+        (113, 0, "XF86AudioMute"),
+        (124, 0, "yen"),
+        (353, 0, "Select"),
+    ];
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    let wev = desktop.wev();
+
+    for (key, modifiers, symbol) in table {
+        press(&mut injector, key, modifiers);
+
+        let (down, up) = (format!("state: 1 (pressed)\nsym: {symbol} ("), "state: 0 (released)");
+        wev.wait_all(&[&format!("key: {}; {down}", key + 8), &format!("key: {}; {up}", key + 8)]);
+    }
+    // Num Lock is of no concern to bindings.
+    injector.handle(&key_event(125, true, 0));
+    press(&mut injector, 37, 8);
+    injector.handle(&key_event(125, false, 0));
+    let bound = desktop.folder.path().join("bound");
+    eventually("the binding", || bound.exists().then_some(()));
+}
+
+#[test]
+fn pointers_move_click_and_scroll_where_the_client_does() {
+    use PointerButton::{Extra, Left, Middle, Right, Side};
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    let wev = desktop.wev();
+
+    injector.handle(&place(100, 200));
+    wev.wait("x, y: 100.000000, 200.000000");
+    injector.handle(&Input::Pointer(Pointer::MoveBy { dx: 5, dy: -7 }));
+    wev.wait("x, y: 105.000000, 193.000000");
+    for (which, code) in [(Left, 272), (Right, 273), (Middle, 274), (Side, 275), (Extra, 276)] {
+        injector.handle(&button(which, true));
+        injector.handle(&button(which, false));
+        wev.wait_all(&[&format!("button: {code} "), "state: 1 (pressed)", "state: 0 (released)"]);
+    }
+    for (wheel, amount, axis, discrete) in [
+        (Wheel::Vertical, 120, "axis: 0 (vertical), value: -15.000000", Some(-1)),
+        (Wheel::Vertical, -240, "axis: 0 (vertical), value: 30.000000", Some(2)),
+        (Wheel::Horizontal, 120, "axis: 1 (horizontal), value: 15.000000", Some(1)),
+        (Wheel::Horizontal, 60, "axis: 1 (horizontal), value: 7.500000", None),
+        (Wheel::Horizontal, 60, "axis: 1 (horizontal), value: 7.500000", Some(1)),
+    ] {
+        injector.handle(&scroll(wheel, amount));
+        if let Some(count) = discrete {
+            wev.wait(&format!("discrete: {count}"));
+        }
+        wev.wait(axis);
+    }
+    assert_eq!(wev.text().matches("axis: 0 (vertical), value").count(), 2, "{}", wev.text());
+}
+
+#[test]
+fn gamepads_have_no_way_through_a_compositor() {
+    let desktop = Desktop::start();
+    let devices = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap();
+    let mut injector = Injector::new(Grants::parse(["gamepad", "keyboard", "view"]).unwrap(), 4);
+    injector.attach(devices);
+
+    let index = GamepadIndex::new(0).unwrap();
+    injector.handle(&Input::Gamepad(Gamepad { index, event: GamepadEvent::Left }));
+    injector.handle(&key_event(30, true, 0));
+
+    let came: Vec<_> = injector.counts().filter(|(_, count)| *count > 0).collect();
+    assert_eq!((came, injector.refused_count()), (vec![("key_down", 1)], 1));
+    assert!(injector.detach().is_some() && injector.detach().is_none());
+}
+
+#[test]
+fn texts_arrive_whatever_they_are_made_of() {
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    desktop.run(
+        &["foot", "sh", "-c", "touch ready; read x; echo \"$x\" > typed; sleep 60"],
+        "foot.log",
+    );
+    let path = |name: &str| desktop.folder.path().join(name);
+    eventually("foot", || {
+        let tree = desktop.say(&["-t", "get_tree"]);
+        (path("ready").exists() && tree.contains("\"app_id\": \"foot\"")).then_some(())
+    });
+
+    press(&mut injector, 35, 1);
+    press(&mut injector, 23, 0);
+    injector.handle(&text(" \u{e4}\u{df}\u{20ac}\u{65e5} ~{|}\\\\ "));
+    injector.handle(&text("\u{e4}Z\u{1f600}\u{43f}\u{e4}"));
+    press(&mut injector, 28, 0);
+
+    let typed = eventually("the text", || {
+        fs::read_to_string(path("typed")).ok().filter(|typed| typed.ends_with('\n'))
+    });
+    assert_eq!(typed, "Hi \u{e4}\u{df}\u{20ac}\u{65e5} ~{|}\\ \u{e4}Z\u{1f600}\u{43f}\u{e4}\n");
+}
+
+#[test]
+fn nothing_stays_down() {
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    let wev = desktop.wev();
+    injector.handle(&place(100, 200));
+    for key in [29, 42, 30] {
+        injector.handle(&key_event(key, true, 0));
+    }
+    injector.handle(&button(PointerButton::Right, true));
+    wev.wait("button: 273 ");
+
+    injector.release_all();
+
+    wev.wait_all(&["button: 273 ", "state: 0 (released)"]);
+    wev.wait_all(&["key: 38; state: 0", "key: 37; state: 0", "key: 50; state: 0"]);
+    wev.wait("depressed: 00000000");
+    press(&mut injector, 31, 0);
+    wev.wait("sym: s (");
+}
+
+#[test]
+fn nothing_stays_down_when_the_host_goes_without_a_word() {
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    let wev = desktop.wev();
+    injector.handle(&place(100, 200));
+    for key in [42, 30] {
+        injector.handle(&key_event(key, true, 0));
+    }
+    injector.handle(&button(PointerButton::Right, true));
+    wev.wait("key: 38; state: 1");
+
+    // SAFETY: shutdown(2) takes a descriptor, which is open.
+    unsafe { libc::shutdown(injector.devices().unwrap().as_raw_fd(), libc::SHUT_RDWR) };
+
+    // The compositor lets go of keys, and takes the pointer from the program with its buttons.
+    wev.wait_all(&["button: 273 ", "wl_pointer] leave"]);
+    wev.wait_all(&["key: 38; state: 0", "key: 50; state: 0"]);
+}
+
+#[test]
+fn two_clients_type_and_click_each_on_their_own_output() {
+    let mut desktop = Desktop::start();
+    desktop.say(&["create_output"]);
+    // Any word of seats takes virtual devices from theirs, so all words come first. Programs need
+    // a moment for a seat that gets its first keyboard, so devices come before programs.
+    let places = [("HEADLESS-1", "pf0"), ("HEADLESS-2", "pf1")];
+    for (_, seat) in places {
+        desktop.say(&["seat", seat, "fallback", "false"]);
+    }
+    let mut clients = places.map(|(output, seat)| desktop.open_at(output, Some(seat)));
+    for (output, seat) in places {
+        desktop.say(&["focus", "output", output]);
+        let script = format!("read x; echo \"$x\" > typed-{seat}; sleep 60");
+        desktop.run(&["foot", "-a", seat, "sh", "-c", &script], "foot.log");
+        eventually("foot", || {
+            let tree = desktop.say(&["-t", "get_tree"]);
+            tree.contains(&format!("\"app_id\": \"{seat}\"")).then_some(())
+        });
+    }
+
+    for client in &mut clients {
+        client.handle(&place(640, 360));
+        client.handle(&button(PointerButton::Left, true));
+        client.handle(&button(PointerButton::Left, false));
+    }
+    for (one, other) in [('a', 'b'), ('\u{e4}', '\u{df}'), ('c', 'd'), ('\n', '\n')] {
+        clients[0].handle(&text(&one.to_string()));
+        clients[1].handle(&text(&other.to_string()));
+    }
+
+    for ((_, seat), expected) in places.into_iter().zip(["a\u{e4}c\n", "b\u{df}d\n"]) {
+        let path = desktop.folder.path().join(format!("typed-{seat}"));
+        let typed = eventually("the text", || {
+            fs::read_to_string(&path).ok().filter(|typed| typed.ends_with('\n'))
+        });
+        assert_eq!(typed, expected);
+    }
+}
+
+#[test]
+fn a_compositor_that_reads_nothing_costs_motion_alone() {
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    let wev = desktop.wev();
+    let signal = |desktop: &Desktop, name: &str| {
+        let pid = desktop.sway.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    };
+
+    signal(&desktop, "STOP");
+    for step in 0..5_000 {
+        injector.handle(&Input::Pointer(Pointer::MoveBy { dx: step % 2, dy: 1 }));
+    }
+    injector.handle(&place(1000, 500));
+    press(&mut injector, 30, 0);
+    let dropped_count = injector.devices().unwrap().dropped_count();
+    signal(&desktop, "CONT");
+
+    assert!((1..5_000).contains(&dropped_count), "{dropped_count}");
+    eventually("the key", || {
+        injector.devices().unwrap().handle_ready();
+        squeezed(&wev.text()).contains("key: 38; state: 0").then_some(())
+    });
+    // The last place counts, though those before it are lost.
+    wev.wait("x, y: 1000.000000, 500.000000");
+    assert!(!injector.devices().unwrap().is_lost());
+}
+
+#[test]
+fn a_compositor_that_is_gone_is_noticed() {
+    let mut desktop = Desktop::start();
+    let mut injector = desktop.open();
+    injector.handle(&key_event(30, true, 0));
+
+    desktop.sway.kill().unwrap();
+    desktop.sway.wait().unwrap();
+
+    let devices = injector.devices().unwrap();
+    devices.handle_ready();
+    assert!(devices.is_lost());
+    injector.handle(&key_event(30, false, 0));
+    injector.release_all();
+    let error = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap_err();
+    assert!(matches!(error, Error::Connect(_)), "{error}");
+}
+
+#[test]
+fn devices_are_for_outputs_and_seats_that_there_are() {
+    fn is_send<T: Send>(_: &T) {}
+    let desktop = Desktop::start();
+    let socket = desktop.socket();
+    let open =
+        |output: &str, seat| Devices::open(&socket, output, seat).map_err(|it| it.to_string());
+
+    desktop.say(&["seat", "pf1", "fallback", "false"]);
+    let own = open("HEADLESS-1", Some("pf1")).unwrap();
+    is_send(&own);
+    assert_eq!(open("DP-1", None).unwrap_err(), "no output \"DP-1\"");
+    assert_eq!(open("HEADLESS-1", Some("pf2")).unwrap_err(), "no seat \"pf2\"");
+    let error = Devices::open(Path::new("/nowhere"), "DP-1", None).unwrap_err().to_string();
+    assert!(error.starts_with("no connection to the compositor: "), "{error}");
+}
