@@ -30,7 +30,7 @@ const SAMPLE_COUNT: usize = 5;
 const ENDS: &[&str] = &[
     "client left",
     "client does not answer",
-    "app ended",
+    "app cancelled",
     "client did not connect",
     "another session took its place",
 ];

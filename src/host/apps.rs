@@ -21,6 +21,8 @@ pub struct App {
     pub id: u32,
     /// What people read.
     pub title: String,
+    /// The program that runs, and its arguments, if any.
+    pub command: Vec<String>,
     /// A picture file for it.
     pub image: Option<PathBuf>,
     /// Whether clients do not see it.
@@ -43,6 +45,7 @@ impl Apps {
             .map(|(app, id)| App {
                 id,
                 title: app.title.clone(),
+                command: app.command.clone(),
                 image: app.image.clone(),
                 is_hidden: app.hidden,
             })
@@ -62,7 +65,12 @@ impl Apps {
 
     /// What people call the one with that id.
     pub fn title(&self, id: u32) -> Option<&str> {
-        self.apps.iter().find(|app| app.id == id).map(|app| app.title.as_str())
+        self.get(id).map(|app| app.title.as_str())
+    }
+
+    /// The one with that id.
+    pub fn get(&self, id: u32) -> Option<&App> {
+        self.apps.iter().find(|app| app.id == id)
     }
 
     /// What clients see.

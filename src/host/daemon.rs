@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use ring::rand::SystemRandom;
 
 use crate::apps::Apps;
 use crate::conf::{self, Conf};
+use crate::display::Displays;
 use crate::encode::abilities::Abilities;
 use crate::encode::prober::Prober;
 use crate::identity::Identity;
@@ -41,6 +43,8 @@ pub struct Daemon {
     pub(crate) apps: Apps,
     pub(crate) sessions: Sessions,
     pub(crate) prober: Prober,
+    /// Asked what there is for displays, no more.
+    pub(crate) displays: Arc<Displays>,
     pub(crate) counters: Counters,
     pub(crate) random: SystemRandom,
     /// Lines about devices that nobody knows yet.
@@ -138,12 +142,14 @@ impl Daemon {
         identity: Identity,
         trust: Trust,
         abilities: Option<Abilities>,
+        displays: Arc<Displays>,
         now: Instant,
     ) -> Daemon {
         Daemon {
             apps: Apps::new(&conf.apps),
             sessions: Sessions::default(),
             prober: Prober::new(abilities),
+            displays,
             conf,
             identity,
             ledger: Ledger::new(trust),
@@ -415,6 +421,7 @@ pub mod tests {
 
     use super::*;
     use crate::conf::{Environment, Sources};
+    use crate::display;
     use crate::state::Directory;
     use crate::state::tests::Folder;
 
@@ -436,7 +443,16 @@ pub mod tests {
             directory.write(name, text.as_bytes()).unwrap();
         }
         let (identity, _) = Identity::open(&directory).unwrap();
-        Daemon::new(conf(), identity, Trust::default(), None, Instant::now())
+        let directory = Arc::new(directory);
+        let journal = display::journal::Journal::open(directory).unwrap();
+        let surroundings = display::Surroundings {
+            runtime: "/r".into(),
+            xdg_runtime: None,
+            home: "/".into(),
+            variables: Vec::new(),
+        };
+        let displays = Arc::new(Displays::new(surroundings, journal));
+        Daemon::new(conf(), identity, Trust::default(), None, displays, Instant::now())
     }
 
     #[test]

@@ -10,13 +10,12 @@ mod capture;
 mod conf;
 mod convert;
 mod daemon;
-#[allow(dead_code, reason = "desktops come with the next changes")]
+#[allow(dead_code, reason = "whoever changes modes in a stream comes with a later change")]
 mod display;
 mod encode;
 mod errand;
 mod grants;
 mod identity;
-#[allow(dead_code, reason = "displays come with the next changes")]
 mod inject;
 mod ledger;
 mod listen;
@@ -51,6 +50,7 @@ use audio::pactl::Server;
 use audio::sink::Sinks;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
+use display::Displays;
 use encode::abilities::Backend;
 use encode::{Plugins, library, probe, prober};
 use grants::Grants;
@@ -263,12 +263,15 @@ fn prepare(
     // Without /proc there are no names of programs either, and no plug-in beside this one.
     let program = fs::read_link(SELF).unwrap_or_default();
     let directory = Arc::new(directory);
+    let abilities = prober::load(&directory);
+    let displays = open_displays(surroundings, &engine_path, &directory)?;
     let sound_server = surroundings.sound_server.clone();
     let sinks = Sinks::new(sound_server, Journal::new(Arc::clone(&directory)));
     let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::announced_ip).collect();
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
-        daemon: Daemon::new(conf, identity, trust, prober::load(&directory), now),
+        daemon: Daemon::new(conf, identity, trust, abilities, Arc::clone(&displays), now),
+        displays,
         doors,
         ports,
         sinks: Arc::new(Mutex::new(sinks)),
@@ -287,6 +290,30 @@ fn prepare(
         _lock: lock,
     };
     Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+/// What displays of sessions need, and what is left of those before.
+fn open_displays(
+    surroundings: &Surroundings,
+    engine_path: &Path,
+    directory: &Arc<Directory>,
+) -> Result<Arc<Displays>, Failure> {
+    let journal = display::journal::Journal::open(Arc::clone(directory))
+        .map_err(|error| Exit::State.because(error))?;
+    // Under RunAs the environment is that of root.
+    let user = process::user_by_uid(process::uid()).ok().flatten();
+    let home = user.map(|user| PathBuf::from(user.home));
+    let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.uid() == process::uid());
+    let usual = PathBuf::from(format!("/run/user/{}", process::uid()));
+    let named = surroundings.sound_server.runtime_directory.clone();
+    let xdg_runtime = named.into_iter().chain([usual]).find(is_ours);
+    let around = display::Surroundings {
+        runtime: engine_path.parent().unwrap_or(Path::new("/")).to_owned(),
+        xdg_runtime,
+        home: home.or(surroundings.sound_server.home.clone()).unwrap_or_else(|| "/".into()),
+        variables: surroundings.variables.clone(),
+    };
+    Ok(Arc::new(Displays::new(around, journal)))
 }
 
 /// The UDP ports of sessions, unless GameStream is off.

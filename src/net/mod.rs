@@ -3,6 +3,7 @@
 pub mod bell;
 pub mod clock;
 pub mod library;
+pub mod memfd;
 pub mod netlink;
 pub mod peer;
 pub mod process;

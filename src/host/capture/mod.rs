@@ -34,6 +34,10 @@ pub enum Next<'a> {
     /// No new picture.
     Nothing,
     /// A new picture, and when it was to be seen.
+    #[allow(
+        dead_code,
+        reason = "the frame thread asks for the last picture when it is time for it"
+    )]
     Picture(Picture<'a>, Instant),
     /// Pictures are of another size from now on.
     Resized,

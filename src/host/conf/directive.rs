@@ -746,7 +746,19 @@ pub static GLOBAL: [Directive<Conf>; 52] = [
 ];
 
 /// What stands in an `App` section.
-pub static APP: [Directive<App>; 2] = [
+pub static APP: [Directive<App>; 3] = [
+    Directive {
+        keyword: "Command",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |app, words| {
+            app.command = value::command(words);
+            Ok(())
+        },
+        show: |app| value::emit_command(&app.command),
+    },
     Directive {
         keyword: "Image",
         syntax: "none | path",

@@ -75,7 +75,8 @@ impl Conf {
             conf.origins.push(origin);
         }
         for section in &parser.sections {
-            let mut app = App { title: String::new(), image: None, hidden: false };
+            let mut app =
+                App { title: String::new(), command: Vec::new(), image: None, hidden: false };
             let mut origins = vec![Origin::of(&section.line)];
             for (directive, setting) in APP.iter().zip(&section.settings) {
                 let settings = [setting.as_ref()];
@@ -88,7 +89,12 @@ impl Conf {
             }
         }
         if conf.apps.is_empty() {
-            conf.apps.push(App { title: DEFAULT_APP.into(), image: None, hidden: false });
+            conf.apps.push(App {
+                title: DEFAULT_APP.into(),
+                command: Vec::new(),
+                image: None,
+                hidden: false,
+            });
             conf.app_origins.push(vec![Origin::Default; 1 + APP.len()]);
         }
         conf
@@ -283,7 +289,10 @@ mod tests {
         assert_eq!(conf.mode_max, Mode { width: 7680, height: 4320, refresh_mhz: 480_000 });
         assert_eq!((conf.parity_percent, conf.socket_buffer_len), (20, 32 << 20));
         assert_eq!((conf.audio_sink, conf.affinity), (None, Affinity::Auto));
-        assert_eq!(conf.apps, [App { title: "Desktop".into(), image: None, hidden: false }]);
+        assert_eq!(
+            conf.apps,
+            [App { title: "Desktop".into(), command: Vec::new(), image: None, hidden: false }]
+        );
     }
 
     #[test]

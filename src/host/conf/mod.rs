@@ -227,6 +227,8 @@ pub enum LogFormat {
 pub struct App {
     /// What people read; no two are the same.
     pub title: String,
+    /// The program that runs, and its arguments; nothing leaves it to the display.
+    pub command: Vec<String>,
     /// A picture for it, from the root.
     pub image: Option<PathBuf>,
     /// Whether clients do not see it.

@@ -171,6 +171,20 @@ pub fn emit_path(path: &Path) -> String {
     emit(&path.to_string_lossy())
 }
 
+/// A program and its arguments; nothing where `none` stands alone.
+pub fn command(words: &[Word]) -> Vec<String> {
+    let is_none = words.len() == 1 && words[0].text == "none";
+    if is_none { Vec::new() } else { words.iter().map(|word| word.text.clone()).collect() }
+}
+
+/// As [`command`] takes it.
+pub fn emit_command(words: &[String]) -> String {
+    if words.is_empty() {
+        return "none".into();
+    }
+    words.iter().map(|word| emit(word)).collect::<Vec<_>>().join(" ")
+}
+
 /// Path, mode and group of the control socket.
 pub fn control_socket(words: &[Word]) -> Result<ControlSocket, Complaint> {
     let path = socket_path(&words[0], "")?;

@@ -32,6 +32,9 @@ use self::sway::Desktop;
 use crate::conf::Display as Kind;
 use crate::state;
 
+/// What a display shows that nothing else is to run in.
+const TERMINAL: &str = "foot";
+
 /// What a session wants to see.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -60,11 +63,61 @@ pub struct Surroundings {
     pub variables: Vec<(OsString, OsString)>,
 }
 
+/// What the displays of all sessions share.
+#[derive(Debug)]
+pub struct Displays {
+    surroundings: Surroundings,
+    journal: Arc<Journal>,
+}
+
+impl Displays {
+    /// Makes none yet.
+    pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
+        Displays { surroundings, journal: Arc::new(journal) }
+    }
+
+    /// As [`Display::open`]. A compositor of the session's own without an app shows a terminal,
+    /// where there is one.
+    pub fn open(&self, mut wanted: Wanted) -> Result<Display, Error> {
+        let app = wanted.app.take();
+        let mut display = Display::open(&wanted, &self.surroundings, &self.journal)?;
+        let is_private = matches!(display.backend, Backend::Private(_));
+        if let Some(app) = app.or_else(|| self.terminal().filter(|_| is_private)) {
+            display.run(&app, &self.surroundings)?;
+        }
+        Ok(display)
+    }
+
+    /// Undoes what a daemon before this one could not. Returns lines for the log.
+    pub fn restore(&self) -> Vec<String> {
+        self.journal.restore()
+    }
+
+    /// Why a session would have nothing to see, as far as that shows without trying.
+    pub fn refusal(&self) -> Option<String> {
+        let is_there = app::find("sway", &self.surroundings).is_some();
+        (!is_there).then(|| Error::Missing("sway").to_string())
+    }
+
+    fn terminal(&self) -> Option<App> {
+        let program = app::find(TERMINAL, &self.surroundings)?;
+        // The shell of a user for services ends at once, so it is not asked for.
+        let variables = &self.surroundings.variables;
+        let named =
+            variables.iter().find(|(name, _)| name == "SHELL").map(|(_, shell)| shell.clone());
+        let found = || app::find("bash", &self.surroundings).map(OsString::from);
+        let shell = named.or_else(found).unwrap_or_else(|| "sh".into());
+        Some(App { title: TERMINAL.into(), argv: vec![program.into(), shell], ..App::default() })
+    }
+}
+
 /// A display, which is gone with this, as are the programs in it.
 pub struct Display {
     backend: Backend,
     why: String,
     client_name: String,
+    /// Whether a program was started in it.
+    has_run: bool,
 }
 
 enum Backend {
@@ -208,7 +261,7 @@ impl Display {
     ) -> Result<Display, Error> {
         let (backend, why) = choose(wanted, surroundings, journal)?;
         let client_name = wanted.client_name.clone();
-        let mut display = Display { backend, why, client_name };
+        let mut display = Display { backend, why, client_name, has_run: false };
         if let Some(app) = &wanted.app {
             display.run(app, surroundings)?;
         }
@@ -256,6 +309,7 @@ impl Display {
     /// Starts a program in it.
     pub fn run(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
         let name = &self.client_name;
+        self.has_run = true;
         match &mut self.backend {
             Backend::Attached(attached) => attached.run(app, surroundings, name),
             Backend::Private(private) => private.run(app, surroundings, name),
@@ -268,6 +322,11 @@ impl Display {
             Backend::Attached(attached) => attached.has_programs(),
             Backend::Private(private) => private.has_programs(),
         }
+    }
+
+    /// Whether programs ran in it and none does any more.
+    pub fn has_ended(&self) -> bool {
+        self.has_run && !self.has_programs()
     }
 
     /// The last 64 KiB of what its programs have said.

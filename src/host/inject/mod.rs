@@ -71,10 +71,11 @@ impl Injector {
         self.devices = Some(Box::new(devices));
     }
 
-    /// Input goes nowhere from now on. Nothing is down at the devices that come back.
-    pub fn detach(&mut self) -> Option<Devices> {
-        self.release_all();
-        self.devices.take().map(|devices| *devices)
+    /// Input goes nowhere from now on, if the devices are lost.
+    pub fn drop_lost(&mut self) {
+        if let Some(devices) = self.devices.take_if(|devices| devices.is_lost()) {
+            log::debug!("input: lost, {} motions were left out before", devices.dropped_count());
+        }
     }
 
     /// Where input goes, for their descriptor, timeout and end.

@@ -18,6 +18,7 @@ use super::gamestream::{Asker, xml};
 use super::media::{AUDIO_OFFSET, CONTROL_OFFSET, RTSP_OFFSET, VIDEO_OFFSET};
 use crate::conf::{self, BitDepth, Capture, Conf, Encoder, EncoderFallback, SessionConflict};
 use crate::daemon::Daemon;
+use crate::display;
 use crate::encode::Backend;
 use crate::encode::choice::{Choice, Directives, Fallback};
 use crate::grants::{Grant, Grants};
@@ -107,8 +108,15 @@ impl Daemon {
             );
         }
         let processor_count = std::thread::available_parallelism().map_or(1, usize::from);
-        let circumstances = Circumstances { backend: service.backend, processor_count };
-        session::plan(session, announce, &self.conf, &circumstances)
+        let run = self.apps.get(session.app).filter(|app| !app.command.is_empty());
+        let app = run.map(|app| display::App {
+            id: app.id,
+            title: app.title.clone(),
+            argv: app.command.iter().map(Into::into).collect(),
+            ..display::App::default()
+        });
+        let circumstances = Circumstances { backend: service.backend, processor_count, app };
+        session::plan(session, announce, &self.conf, circumstances)
     }
 
     fn let_in(
@@ -165,9 +173,10 @@ impl Daemon {
         if !grants.contains(Grant::View) {
             return Err(missing("view"));
         }
-        if self.conf.capture != Capture::Test {
-            let message = "This host has no desktop to show: it streams its test picture only, \
-                           with Capture test in its configuration";
+        if self.conf.capture != Capture::Test
+            && let Some(why) = self.displays.refusal()
+        {
+            let message = format!("This host has no desktop to show: {why}");
             return Err(Refusal::new(503, message));
         }
         if let Some(why) = self.choice().refusal() {

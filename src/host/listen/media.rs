@@ -502,7 +502,9 @@ mod tests {
                     let id = match act {
                         Act::Order(id, _) | Act::SoundTo(id, _) | Act::Stop(id) => id,
                         Act::Part(..) | Act::Say(..) => continue,
-                        Act::Start(..) => panic!("stay {number}, seed {SEED:#x}: {act:?}"),
+                        Act::OpenDevices(..) | Act::Start(..) => {
+                            panic!("stay {number}, seed {SEED:#x}: {act:?}")
+                        }
                     };
                     assert_eq!(id, scene.ids[0], "stay {number}, seed {SEED:#x}: {act:?}");
                 }

@@ -15,11 +15,14 @@ use rtrb::{Consumer, Producer};
 use super::rhythm::Rhythm;
 use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Stage, Stats, Watch};
 use crate::capture::Next;
-use crate::capture::source::Source;
+use crate::capture::source::{Source, SourcePlan};
 use crate::convert::Converter;
+use crate::display::{Display, Displays};
 use crate::encode::{self, Encoder, Invalidation, Plugins};
 use crate::picture::Planes;
 
+/// How often it is looked whether the programs of a display still run.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// An encoder that was lost is opened anew this often in a session.
 const REOPEN_COUNT_MAX: u32 = 3;
 /// The least time between two frames by their stamps: more than a tick of 90 kHz.
@@ -41,6 +44,7 @@ pub struct Ends {
 pub struct Thread {
     plan: Plan,
     plugins: Arc<Plugins>,
+    displays: Arc<Displays>,
     ends: Ends,
     bell: Arc<Bell>,
     packet_bell: Arc<Bell>,
@@ -64,6 +68,21 @@ struct Stages {
     /// What the encoder is given: of the newest picture, unless that is fresh.
     planes: Planes,
     encoder: Encoder,
+    /// What `source` shows. It goes last.
+    display: Option<Display>,
+    /// When it is asked next whether its programs still run.
+    look_at: Instant,
+}
+
+impl Stages {
+    /// Whether what ran in the display has ended. It had something to show, if it ran at all.
+    fn has_ended(&mut self, now: Instant) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK_INTERVAL;
+        self.display.as_ref().is_some_and(Display::has_ended)
+    }
 }
 
 /// What the decoder may be without, and what is done about it.
@@ -82,6 +101,7 @@ impl Thread {
     pub fn new(
         plan: Plan,
         plugins: Arc<Plugins>,
+        displays: Arc<Displays>,
         ends: Ends,
         [bell, packet_bell]: [Arc<Bell>; 2],
         stats: Arc<Stats>,
@@ -94,6 +114,7 @@ impl Thread {
         Thread {
             plan,
             plugins,
+            displays,
             ends,
             bell,
             packet_bell,
@@ -124,10 +145,29 @@ impl Thread {
     fn open(&mut self) -> Result<Stages, String> {
         let settings = &self.plan.encoder;
         let size = (settings.width as usize, settings.height as usize);
-        let source = Source::open(&self.plan.source, size, settings.refresh_mhz)
-            .map_err(|error| error.to_string())?;
+        let refresh_mhz = settings.refresh_mhz;
+        let (source_plan, display) = match self.plan.display.take() {
+            None => (SourcePlan::Test, None),
+            Some(wanted) => {
+                let display = self.displays.open(wanted).map_err(|error| error.to_string())?;
+                let (socket, output) = display.wayland();
+                let why = display.why().to_owned();
+                self.reports.push(Report::Display(why, socket.clone(), output.clone()));
+                (SourcePlan::Screen { socket, output }, Some(display))
+            }
+        };
+        let source =
+            Source::open(&source_plan, size, refresh_mhz).map_err(|error| error.to_string())?;
         let (encoder, converter, planes) = self.open_for(&source)?;
-        Ok(Stages { source, captured: clock::now(), converter, planes, encoder })
+        Ok(Stages {
+            source,
+            captured: clock::now(),
+            converter,
+            planes,
+            encoder,
+            display,
+            look_at: clock::now() + LOOK_INTERVAL,
+        })
     }
 
     /// What is made for pictures of this source's size.
@@ -172,6 +212,9 @@ impl Thread {
                 return;
             }
             let now = clock::now();
+            if stage.has_ended(now) {
+                return self.reports.push(Report::AppEnded);
+            }
             let repeats = stage.source.rests() && stage.source.last().is_some();
             let at = self.rhythm.frame_at(repeats, self.references.idr_at(now));
             let done = if at.is_some_and(|at| at <= now) {

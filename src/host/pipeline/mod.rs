@@ -20,6 +20,7 @@ mod sound;
 mod stats;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -39,7 +40,7 @@ pub use sound::SoundPlan;
 pub use stats::{COUNTERS, Counter, Percentiles, STAGES, Stage, Stats};
 
 use crate::audio::sink::Sinks;
-use crate::capture::source::SourcePlan;
+use crate::display::{Displays, Wanted};
 use crate::encode::{Plugins, Settings};
 
 /// Access units between the frame thread and the packet thread. One is being filled, one is sent,
@@ -59,8 +60,8 @@ const WATCH_PERCENT: u32 = 90;
 pub struct Plan {
     /// The number of the session.
     pub session: u32,
-    /// Where pictures come from.
-    pub source: SourcePlan,
+    /// The display that pictures come from; without one they are made here.
+    pub display: Option<Wanted>,
     /// The picture and how it is encoded.
     pub encoder: Settings,
     /// How access units become datagrams.
@@ -105,8 +106,12 @@ pub struct Schedule {
 /// What the session hears of its threads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
+    /// What ran in the session's display has ended.
+    AppEnded,
     /// Pictures can be encoded, by this encoder.
     Ready(String),
+    /// There is a display: which and why, its compositor's socket, and the name of its output.
+    Display(String, PathBuf, String),
     /// The first frame has left, so long after the order to send.
     FirstFrame(Duration),
     /// The encoder was lost and is there again: why, and after how long.
@@ -193,6 +198,7 @@ impl Pipeline {
     pub fn start(
         mut plan: Plan,
         plugins: Arc<Plugins>,
+        displays: &Arc<Displays>,
         sinks: &Arc<Mutex<Sinks>>,
         sockets: Sockets,
         waker: &Arc<Waker>,
@@ -249,6 +255,7 @@ impl Pipeline {
         let frame_thread = frame::Thread::new(
             plan,
             plugins,
+            Arc::clone(displays),
             frame::Ends { units: full, empty: emptied, orders: frame_orders },
             [Arc::clone(&frame_bell), Arc::clone(&packet_bell)],
             Arc::clone(&stats),

@@ -27,9 +27,11 @@ use rustls::ServerConfig;
 use crate::audio::sink::Sinks;
 use crate::conf::{self, Conf};
 use crate::daemon::{Daemon, Effect};
+use crate::display::Displays;
 use crate::encode::abilities::Abilities;
 use crate::encode::{Plugins, probe, prober};
 use crate::errand::Errands;
+use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
 use crate::listen::mgmt::{Engine, Facts, Post, front};
@@ -44,7 +46,7 @@ const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
 const MDNS: [Token; 3] = [Token(2), Token(3), Token(4)];
 const FIRST_DOOR: usize = 8; // up to FIRST_PORT
-const FIRST_PORT: usize = 512; // up to FIRST_TOKEN
+const FIRST_PORT: usize = 512; // up to streams::FIRST_DEVICE
 
 /// The engine goes when nobody has asked it for so long.
 const ENGINE_IDLE_TIME: Duration = Duration::from_secs(60);
@@ -63,6 +65,7 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 /// What an errand brought.
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
+    Devices(u32, Result<Box<Devices>, String>),
     Image(Key, io::Result<Vec<u8>>),
     Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
@@ -80,6 +83,8 @@ pub struct Parts {
     pub doors: Vec<Door>,
     /// The ports of sessions, unless GameStream is off.
     pub ports: Option<Ports>,
+    /// Displays of sessions.
+    pub displays: Arc<Displays>,
     /// What sessions have changed at the sound server.
     pub sinks: Arc<Mutex<Sinks>>,
     /// The encoders, once they are needed.
@@ -200,6 +205,7 @@ impl Reactor {
         self.next_alive = self.parts.notify.alive_interval().map(|time| clock::now() + time);
         self.probe_encoders();
         self.restore_sound();
+        self.restore_displays();
         while !self.is_over(clock::now()) {
             let timeout = self.timeout(clock::now());
             match self.poll.poll(&mut events, timeout) {
@@ -231,6 +237,9 @@ impl Reactor {
                 if let Some(mdns) = &mut self.parts.mdns {
                     mdns.note_ready(token);
                 }
+            }
+            token if (streams::FIRST_DEVICE..FIRST_TOKEN).contains(&token.0) => {
+                self.note_devices(token);
             }
             Token(index) if (FIRST_PORT..FIRST_TOKEN).contains(&index) => {
                 if let Some(ports) = &mut self.parts.ports {
@@ -336,7 +345,7 @@ impl Reactor {
         }
     }
 
-    fn timeout(&self, now: Instant) -> Option<Duration> {
+    fn timeout(&mut self, now: Instant) -> Option<Duration> {
         let has_work = self.table.has_work()
             || self.parts.doors.iter().any(|door| door.has_work(now))
             || self.parts.ports.as_ref().is_some_and(Ports::has_work)
@@ -344,12 +353,14 @@ impl Reactor {
         if has_work {
             return Some(Duration::ZERO);
         }
+        let devices = self.devices_timeout();
         let doors = self.parts.doors.iter().filter_map(Door::poll_timeout);
         let engine = self.engine.as_ref().map(|(_, used)| *used + ENGINE_IDLE_TIME);
         let mdns = self.parts.mdns.as_ref().and_then(Mdns::poll_timeout);
         doors
             .chain(self.table.poll_timeout())
             .chain(self.parts.daemon.poll_timeout())
+            .chain(devices)
             .chain(self.parts.daemon.sessions.poll_timeout())
             .chain(self.parts.ports.as_ref().and_then(Ports::poll_timeout))
             .chain(mdns)
@@ -417,6 +428,7 @@ impl Reactor {
 
     fn on_done(&mut self, done: Done, now: Instant) {
         match done {
+            Done::Devices(id, opened) => self.attach(id, opened),
             Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),
             Done::Image(key, Ok(bytes)) => {
                 let answer = http::respond(200, apps::image_type(&bytes), &[], &bytes);
@@ -454,6 +466,20 @@ impl Reactor {
         };
         if let Err(error) = self.probes.give(job) {
             self.on_probed(Err(error.to_string()));
+        }
+    }
+
+    /// Has undone what displays of a process before this one have left.
+    fn restore_displays(&self) {
+        let displays = Arc::clone(&self.parts.displays);
+        let job = move || {
+            for line in displays.restore() {
+                ::log::info!("displays: {line}");
+            }
+            Done::Released
+        };
+        if let Err(error) = self.errands.give(job) {
+            ::log::warn!("displays: those of old sessions stay: {error}");
         }
     }
 

@@ -2,15 +2,26 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
 
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
+use crate::inject::wayland::Devices;
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
+
+/// Tokens of devices, one for each session. Sessions whose numbers share one are told of each other's
+/// readiness, which does no harm.
+pub(super) const FIRST_DEVICE: usize = 768;
+const DEVICE_COUNT: usize = 256; // up to the tokens of connections
 
 /// The threads of all sessions.
 #[derive(Default)]
@@ -63,6 +74,9 @@ impl Reactor {
     /// Ends what has waited too long.
     pub(super) fn expire_streams(&mut self, now: Instant) {
         self.parts.daemon.sessions.handle_timeout(now);
+        for (_, devices) in self.parts.daemon.sessions.devices() {
+            devices.handle_timeout(now);
+        }
         if let Some(ports) = &mut self.parts.ports {
             ports.handle_timeout(&mut self.parts.daemon.sessions, now);
         }
@@ -78,6 +92,7 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
+                Act::OpenDevices(id, socket, output) => self.open_devices(id, socket, output),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {
                         ports.part(peer, parting);
@@ -111,8 +126,9 @@ impl Reactor {
         let sockets = socket(Media::Video)
             .and_then(|video| Ok(Sockets { video, audio: socket(Media::Audio)? }));
         let started = sockets.and_then(|sockets| {
-            let (plugins, sinks) = (Arc::clone(&self.parts.plugins), &self.parts.sinks);
-            Pipeline::start(plan, plugins, sinks, sockets, &self.waker)
+            let parts = &self.parts;
+            let plugins = Arc::clone(&parts.plugins);
+            Pipeline::start(plan, plugins, &parts.displays, &parts.sinks, sockets, &self.waker)
         });
         match started {
             Ok(pipeline) => self.streams.running.push((id, pipeline)),
@@ -121,6 +137,50 @@ impl Reactor {
                 self.parts.daemon.sessions.end(id, &end, now);
             }
         }
+    }
+
+    /// Has devices opened, which waits for their compositor.
+    fn open_devices(&mut self, id: u32, socket: PathBuf, output: String) {
+        let job = move || {
+            let opened = Devices::open(&socket, &output, None).map_err(|error| error.to_string());
+            Done::Devices(id, opened.map(Box::new))
+        };
+        if let Err(error) = self.probes.give(job) {
+            log::warn!("session {id}: no input: {error}");
+        }
+    }
+
+    /// Input of a session goes to these devices from now on.
+    pub(super) fn attach(&mut self, id: u32, opened: Result<Box<Devices>, String>) {
+        let devices = match opened {
+            Ok(devices) => devices,
+            Err(why) => return log::warn!("session {id}: no input: {why}"),
+        };
+        let Some(devices) = self.parts.daemon.sessions.attach(id, *devices) else {
+            return; // it is over
+        };
+        let fd = devices.as_raw_fd();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let watched = self.poll.registry().register(&mut SourceFd(&fd), device_token(id), interest);
+        if let Err(error) = watched {
+            log::warn!("session {id}: input is not watched: {error}");
+        }
+        devices.handle_ready();
+    }
+
+    /// Notes what mio reports of devices under that token.
+    pub(super) fn note_devices(&mut self, token: Token) {
+        for (id, devices) in self.parts.daemon.sessions.devices() {
+            if device_token(id) == token {
+                devices.handle_ready();
+            }
+        }
+    }
+
+    /// When devices want to be called next, if ever.
+    pub(super) fn devices_timeout(&mut self) -> Option<Instant> {
+        let devices = self.parts.daemon.sessions.devices();
+        devices.filter_map(|(_, devices)| devices.poll_timeout()).min()
     }
 
     fn stop_stream(&mut self, id: u32) {
@@ -148,6 +208,10 @@ impl Reactor {
             }
         }
     }
+}
+
+fn device_token(id: u32) -> Token {
+    Token(FIRST_DEVICE + id as usize % DEVICE_COUNT)
 }
 
 /// What became of a stream, in one line.

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use enet::{Parting, PeerId};
@@ -39,6 +40,7 @@ use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
 use crate::inject::Injector;
+use crate::inject::wayland::Devices;
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
 pub use plan::{Circumstances, plan};
@@ -58,6 +60,8 @@ const PEER_COUNT_MAX: usize = 2;
 pub enum Act {
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
+    /// Open devices for input at the compositor with that socket, for its output.
+    OpenDevices(u32, PathBuf, String),
     /// Tell the threads of its picture something.
     Order(u32, Order),
     /// Tell the thread of its sound where to send.
@@ -73,6 +77,8 @@ pub enum Act {
 /// Why a session ends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum End {
+    /// Its app has ended by itself.
+    AppEnded,
     /// Its app is cancelled, by whoever may.
     Cancelled,
     /// The client does not answer any more.
@@ -101,7 +107,8 @@ impl End {
     /// What the client is told, where it is to be told anything.
     fn termination(&self) -> Option<Termination> {
         match self {
-            End::Cancelled
+            End::AppEnded
+            | End::Cancelled
             | End::Dismissed
             | End::Replaced
             | End::Revoked
@@ -123,7 +130,8 @@ impl fmt::Display for End {
         match self {
             End::NoPicture(why) => write!(f, "no picture: {why}"),
             other => f.write_str(match other {
-                End::Cancelled => "app ended",
+                End::AppEnded => "app ended",
+                End::Cancelled => "app cancelled",
                 End::ClientGone => "client does not answer",
                 End::ClientLeft => "client left",
                 End::Dismissed => "the administrator ended it",
@@ -453,6 +461,14 @@ impl Sessions {
                 session.encoder = Some(name);
                 Some(line)
             }
+            Report::AppEnded => {
+                self.end(id, &End::AppEnded, now);
+                None
+            }
+            Report::Display(why, socket, output) => {
+                self.acts.push_back(Act::OpenDevices(id, socket, output));
+                Some(format!("display {why}"))
+            }
             Report::FirstFrame(time) => {
                 Some(format!("first picture sent after {} ms", time.as_millis()))
             }
@@ -504,6 +520,22 @@ impl Sessions {
     pub fn clients(&self) -> Vec<Fingerprint> {
         let sessions = self.sessions.iter().map(|session| session.client);
         sessions.chain(self.runs.iter().map(|run| run.client)).collect()
+    }
+
+    /// The devices for a session's input are there.
+    pub fn attach(&mut self, id: u32, devices: Devices) -> Option<&mut Devices> {
+        let session = self.get_mut(id)?;
+        session.input.attach(devices);
+        session.input.devices()
+    }
+
+    /// All devices for input, with their sessions. Those that are lost are no more.
+    pub fn devices(&mut self) -> impl Iterator<Item = (u32, &mut Devices)> {
+        let sessions = self.sessions.iter_mut();
+        sessions.filter_map(|session| {
+            session.input.drop_lost();
+            Some((session.id, session.input.devices()?))
+        })
     }
 
     /// Ends the sessions for which `is_it` holds.

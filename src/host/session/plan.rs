@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use punktfunk_core::proto::gamestream::http::Mode;
 use punktfunk_core::proto::gamestream::rtsp::announce::{Announce, Audio, Video};
 use punktfunk_core::proto::packet::video::VideoConfig;
 
 use super::Session;
-use crate::capture::source::SourcePlan;
 use crate::conf::{self, Conf};
+use crate::display::{self, Wanted};
 use crate::encode::{Backend, Quality, Settings};
 use crate::grants::Grant;
 use crate::pipeline::{Plan, Schedule, SoundPlan};
@@ -30,12 +31,14 @@ const AUDIO_DSCP: u8 = 48;
 const NONCES_PER_STREAM_BITS: u32 = 40;
 
 /// What of the host a plan depends on beside its configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Circumstances {
     /// Who encodes what was announced.
     pub backend: Backend,
     /// Processors that this process may use.
     pub processor_count: usize,
+    /// What runs in the session's display.
+    pub app: Option<display::App>,
 }
 
 /// The plan of a session, or why there can be none.
@@ -43,7 +46,7 @@ pub fn plan(
     session: &Session,
     announce: &Announce,
     conf: &Conf,
-    circumstances: &Circumstances,
+    circumstances: Circumstances,
 ) -> Result<Plan, String> {
     let video = &announce.video;
     let refresh_mhz = refresh_mhz(video.refresh_mhz, conf.fps_max);
@@ -65,7 +68,7 @@ pub fn plan(
     let seals = |is_sealed: bool| is_sealed.then(|| session.keys.rikey.clone());
     Ok(Plan {
         session: session.id,
-        source: SourcePlan::Test,
+        display: display(session, video, refresh_mhz, conf, circumstances.app),
         encoder: Settings {
             codec: video.format.codec,
             backend: circumstances.backend,
@@ -102,6 +105,22 @@ pub fn plan(
         idr_interval_min: conf.idr_interval_min,
         sound: sound(session, announce, conf),
         schedule: schedule(conf, circumstances.processor_count),
+    })
+}
+
+fn display(
+    session: &Session,
+    video: &Video,
+    refresh_mhz: u32,
+    conf: &Conf,
+    app: Option<display::App>,
+) -> Option<Wanted> {
+    (conf.capture != conf::Capture::Test).then(|| Wanted {
+        kind: conf.display.clone(),
+        mode: Mode { width: video.width, height: video.height, refresh_mhz },
+        session: session.id,
+        client_name: session.client_name.clone(),
+        app,
     })
 }
 

@@ -92,8 +92,9 @@ impl Fixture {
 
     fn begin(&mut self, id: u32, announce: &Announce) {
         let session = self.sessions.get(id).unwrap();
-        let circumstances = Circumstances { backend: Backend::Software, processor_count: 2 };
-        let plan = plan(session, announce, &conf(), &circumstances).unwrap();
+        let circumstances =
+            Circumstances { backend: Backend::Software, processor_count: 2, app: None };
+        let plan = plan(session, announce, &conf(), circumstances).unwrap();
         self.sessions.begin(id, announce.clone(), plan, self.now);
     }
 
@@ -129,6 +130,7 @@ fn orders(acts: &[Act]) -> Vec<String> {
         Act::Order(id, order) => format!("{id} {order:?}"),
         Act::Part(_, parting) => format!("part {parting:?}"),
         Act::Say(..) => "say".to_owned(),
+        Act::OpenDevices(id, ..) => format!("{id} devices"),
         Act::SoundTo(id, path) => format!("{id} sound to {}", path.remote),
         Act::Start(id, _) => format!("{id} start"),
         Act::Stop(id) => format!("{id} stop"),
@@ -210,6 +212,7 @@ fn the_control_stream_is_for_whoever_was_told_its_data_and_has_the_key() {
 #[test]
 fn what_ends_a_session_is_what_its_client_is_told() {
     let table = [
+        (End::AppEnded, Some(0x8003_0023), false),
         (End::Cancelled, Some(0x8003_0023), false),
         (End::Stopped, Some(0x8003_0023), false),
         (End::Replaced, Some(0x8003_0023), false),
