@@ -59,6 +59,7 @@ use listen::mdns::Mdns;
 use listen::media::Ports;
 use listen::mgmt::token;
 use notify::Notify;
+use pipeline::Services;
 use punktfunk_core::net::process::{self, Signals};
 use punktfunk_core::net::{clock, tls};
 use reactor::{Parts, Reactor};
@@ -271,11 +272,13 @@ fn prepare(
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
         daemon: Daemon::new(conf, identity, trust, abilities, Arc::clone(&displays), now),
-        displays,
+        services: Services {
+            displays,
+            plugins: Arc::new(Plugins::new(library::candidates(&program))),
+            sinks: Arc::new(Mutex::new(sinks)),
+        },
         doors,
         ports,
-        sinks: Arc::new(Mutex::new(sinks)),
-        plugins: Arc::new(Plugins::new(library::candidates(&program))),
         prober: probe::Program::new(SELF, surroundings.variables.iter().cloned()),
         descriptor_count,
         directory,

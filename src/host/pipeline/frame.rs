@@ -13,12 +13,12 @@ use punktfunk_core::proto::units::FrameIndex;
 use rtrb::{Consumer, Producer};
 
 use super::rhythm::Rhythm;
-use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Stage, Stats, Watch};
+use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Services, Stage, Stats, Watch};
 use crate::capture::Next;
 use crate::capture::source::{Source, SourcePlan};
 use crate::convert::Converter;
-use crate::display::{Display, Displays};
-use crate::encode::{self, Encoder, Invalidation, Plugins};
+use crate::display::Display;
+use crate::encode::{self, Encoder, Invalidation};
 use crate::picture::Planes;
 
 /// How often it is looked whether the programs of a display still run.
@@ -43,8 +43,7 @@ pub struct Ends {
 /// See the module.
 pub struct Thread {
     plan: Plan,
-    plugins: Arc<Plugins>,
-    displays: Arc<Displays>,
+    services: Services,
     ends: Ends,
     bell: Arc<Bell>,
     packet_bell: Arc<Bell>,
@@ -100,8 +99,7 @@ struct References {
 impl Thread {
     pub fn new(
         plan: Plan,
-        plugins: Arc<Plugins>,
-        displays: Arc<Displays>,
+        services: Services,
         ends: Ends,
         [bell, packet_bell]: [Arc<Bell>; 2],
         stats: Arc<Stats>,
@@ -113,8 +111,7 @@ impl Thread {
         let rhythm = Rhythm::new(plan.encoder.refresh_mhz, now);
         Thread {
             plan,
-            plugins,
-            displays,
+            services,
             ends,
             bell,
             packet_bell,
@@ -149,7 +146,8 @@ impl Thread {
         let (source_plan, display) = match self.plan.display.take() {
             None => (SourcePlan::Test, None),
             Some(wanted) => {
-                let display = self.displays.open(wanted).map_err(|error| error.to_string())?;
+                let display =
+                    self.services.displays.open(wanted).map_err(|error| error.to_string())?;
                 let (socket, output) = display.wayland();
                 let why = display.why().to_owned();
                 self.reports.push(Report::Display(why, socket.clone(), output.clone()));
@@ -184,7 +182,7 @@ impl Thread {
     }
 
     fn open_encoder(&self) -> Result<Encoder, String> {
-        let plugin = self.plugins.get().map_err(|error| error.to_string())?;
+        let plugin = self.services.plugins.get().map_err(|error| error.to_string())?;
         Encoder::open(&plugin, &self.plan.encoder).map_err(|error| error.to_string())
     }
 

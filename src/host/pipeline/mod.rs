@@ -184,6 +184,17 @@ pub struct Pipeline {
     stats: Arc<Stats>,
 }
 
+/// What the threads of all sessions share.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Displays of sessions.
+    pub displays: Arc<Displays>,
+    /// The encoders, once they are needed.
+    pub plugins: Arc<Plugins>,
+    /// What sessions have changed at the sound server.
+    pub sinks: Arc<Mutex<Sinks>>,
+}
+
 /// The sockets that a session sends from, its own handles of them.
 #[derive(Debug)]
 pub struct Sockets {
@@ -197,9 +208,7 @@ impl Pipeline {
     /// Makes the threads. They prepare themselves and wait for [`Order::SendTo`].
     pub fn start(
         mut plan: Plan,
-        plugins: Arc<Plugins>,
-        displays: &Arc<Displays>,
-        sinks: &Arc<Mutex<Sinks>>,
+        services: &Services,
         sockets: Sockets,
         waker: &Arc<Waker>,
     ) -> io::Result<Pipeline> {
@@ -241,7 +250,7 @@ impl Pipeline {
                 let (outbox, orders) = Outbox::new(bell);
                 let thread = sound::Thread::new(
                     sound_plan,
-                    Arc::clone(sinks),
+                    Arc::clone(&services.sinks),
                     sockets.audio,
                     orders,
                     Arc::clone(&stats),
@@ -254,8 +263,7 @@ impl Pipeline {
         };
         let frame_thread = frame::Thread::new(
             plan,
-            plugins,
-            Arc::clone(displays),
+            services.clone(),
             frame::Ends { units: full, empty: emptied, orders: frame_orders },
             [Arc::clone(&frame_bell), Arc::clone(&packet_bell)],
             Arc::clone(&stats),

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -24,12 +24,10 @@ use punktfunk_core::net::process::{Signal, Signals};
 use punktfunk_core::proto::http;
 use rustls::ServerConfig;
 
-use crate::audio::sink::Sinks;
 use crate::conf::{self, Conf};
 use crate::daemon::{Daemon, Effect};
-use crate::display::Displays;
 use crate::encode::abilities::Abilities;
-use crate::encode::{Plugins, probe, prober};
+use crate::encode::{probe, prober};
 use crate::errand::Errands;
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
@@ -38,6 +36,7 @@ use crate::listen::mgmt::{Engine, Facts, Post, front};
 use crate::listen::table::{Connection, FIRST_TOKEN, Key, Pool, QUEUES, Table};
 use crate::listen::{Door, gamestream};
 use crate::notify::Notify;
+use crate::pipeline::Services;
 use crate::quota::Quota;
 use crate::{apps, state, trust};
 use streams::Streams;
@@ -83,12 +82,8 @@ pub struct Parts {
     pub doors: Vec<Door>,
     /// The ports of sessions, unless GameStream is off.
     pub ports: Option<Ports>,
-    /// Displays of sessions.
-    pub displays: Arc<Displays>,
-    /// What sessions have changed at the sound server.
-    pub sinks: Arc<Mutex<Sinks>>,
-    /// The encoders, once they are needed.
-    pub plugins: Arc<Plugins>,
+    /// What the threads of sessions share.
+    pub services: Services,
     /// How children are started that find out what can be encoded.
     pub prober: probe::Program,
     /// As many as this process may have.
@@ -457,7 +452,7 @@ impl Reactor {
         if self.stop_at.is_some() || !self.parts.daemon.prober.poll_probe() {
             return;
         }
-        let plugins = Arc::clone(&self.parts.plugins);
+        let plugins = Arc::clone(&self.parts.services.plugins);
         let program = self.parts.prober.clone();
         let cached = self.parts.daemon.prober.cached().cloned();
         let job = move || {
@@ -471,7 +466,7 @@ impl Reactor {
 
     /// Has undone what displays of a process before this one have left.
     fn restore_displays(&self) {
-        let displays = Arc::clone(&self.parts.displays);
+        let displays = Arc::clone(&self.parts.services.displays);
         let job = move || {
             for line in displays.restore() {
                 ::log::info!("displays: {line}");
@@ -485,7 +480,7 @@ impl Reactor {
 
     /// Has undone at the sound server what a process before this one could not.
     fn restore_sound(&self) {
-        let sinks = Arc::clone(&self.parts.sinks);
+        let sinks = Arc::clone(&self.parts.services.sinks);
         let job = move || {
             let restored =
                 sinks.lock().unwrap_or_else(PoisonError::into_inner).restore_from_journal();

@@ -4,7 +4,6 @@
 
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -125,11 +124,8 @@ impl Reactor {
         let socket = |media| ports.socket(media, &path);
         let sockets = socket(Media::Video)
             .and_then(|video| Ok(Sockets { video, audio: socket(Media::Audio)? }));
-        let started = sockets.and_then(|sockets| {
-            let parts = &self.parts;
-            let plugins = Arc::clone(&parts.plugins);
-            Pipeline::start(plan, plugins, &parts.displays, &parts.sinks, sockets, &self.waker)
-        });
+        let started = sockets
+            .and_then(|sockets| Pipeline::start(plan, &self.parts.services, sockets, &self.waker));
         match started {
             Ok(pipeline) => self.streams.running.push((id, pipeline)),
             Err(error) => {
