@@ -109,6 +109,8 @@ INPUT = [
     ("LiSendControllerTouchEvent", 0, 1, 3, 0.5, 0.5, 1.0),
     ("LiSendControllerTouchEvent", 0, 2, 3, 0.5, 0.5, 0.0),
 ]
+# What a program in the display reads as "aBgr\u00fc\u00df", where all of it arrives.
+TYPING = [it for it in INPUT if it[0].startswith(("LiSendKeyboard", "LiSendUtf8"))]
 # The gamepad goes, which it does when its bit is not in the mask.
 FAREWELL = ("LiSendMultiControllerEvent", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -403,6 +405,10 @@ def run(session, taker, arguments, report):
     end = time.monotonic() + arguments.seconds
     if arguments.input:
         report["input"] = [[name, session.send(name, *values)] for name, *values in INPUT]
+    for second in range(arguments.type):
+        wait_until(session, end - arguments.seconds + second + 1)
+        for name, *values in TYPING:
+            session.send(name, *values)
     if arguments.wait_rumble:
         session.rumbled.wait(arguments.seconds)
     for index in range(arguments.idr):
@@ -437,6 +443,7 @@ def parse():
     parser.add_argument("--seconds", type=float, default=5, help="from the first frame on")
     parser.add_argument("--rfi", action="store_true", help="reference frames may be invalidated")
     parser.add_argument("--plain-video", action="store_true", help="only sound is encrypted")
+    parser.add_argument("--type", type=int, default=0, metavar="COUNT", help="once a second")
     parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")

@@ -1,0 +1,146 @@
+//! The stock client sees a desktop that the daemon makes for it, types in it, and leaves nothing.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use support::device::Device;
+use support::{Daemon, Folder, command, eventually, free_port, need_encoders, output, python};
+
+/// Of luma, in decibels: what is seen below that is not what the desktop shows.
+const PSNR_MIN: f64 = 30.0;
+
+/// One desktop at a time, so that each has the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    need_encoders();
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A daemon whose Desktop runs a script in a terminal, and a device that is paired with it. `%` in
+/// the script is a folder that it can write to.
+fn start(script: &str) -> (Daemon, Device) {
+    let folder = Folder::with_identity();
+    let own = folder.folder("own", 0o700);
+    let script = script.replace('%', own.to_str().unwrap());
+    let conf = format!("Display private\nApp Desktop\n    Command foot sh -c \"{script}\"");
+    let daemon = Daemon::start_in(folder, free_port(), &conf);
+    daemon.wait_log("encoders: h264: software");
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+    (daemon, device)
+}
+
+/// Nothing is left of the first session.
+#[track_caller]
+fn is_gone(daemon: &Daemon) {
+    let folder = compositor(daemon);
+    eventually("the compositor and its folder go", || {
+        (!folder.exists() && programs(&folder).is_empty()).then_some(())
+    });
+}
+
+/// The folder of the compositor of the first session.
+fn compositor(daemon: &Daemon) -> PathBuf {
+    daemon.folder().path().join("run/private/display-1")
+}
+
+/// The numbers of programs whose command lines name this folder.
+fn programs(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let names_it = |entry: &fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(folder)
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten().filter(names_it);
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+fn screenshot(folder: &Path, to: &Path) {
+    let sockets = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let is_wayland = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("wayland-") && !name.ends_with(".lock")
+    };
+    let socket = sockets.into_iter().find(is_wayland).unwrap();
+    let shot = output(
+        command("grim")
+            .env("XDG_RUNTIME_DIR", folder)
+            .env("WAYLAND_DISPLAY", socket)
+            .args(["-c", "-t", "ppm"])
+            .arg(to),
+    );
+    assert!(shot.status.success(), "{shot:?}");
+}
+
+#[test]
+fn a_client_sees_a_desktop_of_its_own_types_in_it_and_leaves_nothing() {
+    let _alone = alone();
+    let (daemon, device) = start("stty raw -echo; printf ready; cat > %/typed");
+    let own = daemon.folder().path().join("own");
+    let (record, shot) = (daemon.folder().path().join("record"), own.join("shot"));
+
+    let words = ["--type", "12", "--seconds", "14", "--record", record.to_str().unwrap()];
+    let stream = device.begin_stream(&words);
+    eventually("what is typed is read", || {
+        let typed = fs::read_to_string(own.join("typed")).unwrap_or_default();
+        typed.contains("aBgr\u{fc}\u{df}").then_some(())
+    });
+    screenshot(&compositor(&daemon), &shot);
+    let report = stream.report();
+
+    assert_eq!(report["error"], Value::Null, "{report}");
+    assert_eq!(report["video"]["pictures"]["size"], json!([1280, 720]));
+    assert_eq!(report["video"]["missing_numbers"], json!([]));
+    // An idle desktop is shown twice a second.
+    let count = report["video"]["access_unit_count"].as_u64().unwrap();
+    assert!((10..400).contains(&count), "{count} frames");
+    let psnr = output(python().arg("tests/moonlight/compare.py").args([&record, &shot]));
+    let psnr: f64 = String::from_utf8(psnr.stdout).unwrap().trim().parse().unwrap();
+    assert!(psnr > PSNR_MIN, "{psnr} dB");
+    is_gone(&daemon);
+}
+
+#[test]
+fn each_session_has_the_mode_that_its_client_wants() {
+    let _alone = alone();
+    let (daemon, device) = start("sleep 60");
+
+    let report = device.stream(&["--mode", "1600x900x90", "--seconds", "2"]);
+
+    assert_eq!(report["error"], Value::Null, "{report}");
+    assert_eq!(report["video"]["pictures"]["size"], json!([1600, 900]));
+    is_gone(&daemon);
+}
+
+#[test]
+fn an_app_that_ends_ends_its_session() {
+    let _alone = alone();
+    let (daemon, device) = start("sleep 3");
+
+    let report = device.stream(&["--seconds", "20"]);
+
+    assert_eq!((&report["is_terminated"], &report["termination_code"]), (&json!(true), &json!(0)));
+    daemon.wait_log("app ended");
+    is_gone(&daemon);
+}
+
+#[test]
+fn a_compositor_that_dies_ends_its_session_and_the_next_is_as_good() {
+    let _alone = alone();
+    let (daemon, device) = start("sleep 60");
+
+    let stream = device.begin_stream(&["--seconds", "20"]);
+    daemon.wait_log("first picture sent");
+    let killed = output(command("kill").arg("-KILL").args(programs(&compositor(&daemon))));
+    let report = stream.report();
+    let next = device.stream(&["--seconds", "2"]);
+
+    assert!(killed.status.success(), "{killed:?}");
+    assert_eq!(report["is_terminated"], json!(true), "{report}");
+    assert_eq!(next["error"], Value::Null, "{next}");
+    is_gone(&daemon);
+}
