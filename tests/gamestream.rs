@@ -59,11 +59,12 @@ fn every_path_is_answered_where_it_belongs_and_to_whom() {
         (format!("/unpair?{id}"), (200, "200"), unknown, (200, "200")),
         (format!("/applist?{id}"), not_there, unknown, (200, "200")),
         (format!("/appasset?appid={app}&AssetType=2&AssetIdx=0"), not_there, unknown, not_there),
-        (format!("/launch?appid={app}&{KEYS}&&corever=1"), not_there, unknown, (200, "503")),
+        (format!("/resume?{KEYS}"), not_there, unknown, (200, "503")),
+        (format!("/launch?appid={app}&{KEYS}&&corever=1"), not_there, unknown, (200, "200")),
         (format!("/launch?appid=1&{KEYS}"), not_there, unknown, (200, "404")),
         (format!("/launch?appid={app}"), not_there, unknown, (200, "400")),
         (format!("/launch?appid=0&{KEYS}"), not_there, unknown, (200, "400")),
-        (format!("/resume?{KEYS}&surroundAudioInfo=196610"), not_there, unknown, (200, "503")),
+        (format!("/resume?{KEYS}&surroundAudioInfo=196610"), not_there, unknown, (200, "200")),
         ("/resume".into(), not_there, unknown, (200, "400")),
         (format!("/cancel?{id}"), not_there, unknown, (200, "200")),
         ("/".into(), not_there, unknown, not_there),
@@ -93,10 +94,10 @@ fn every_path_is_answered_where_it_belongs_and_to_whom() {
 
 #[test]
 fn what_is_refused_says_so_in_the_words_and_elements_that_clients_look_for() {
-    let daemon = Daemon::start_paired("", &["rsa-2048"]);
+    let daemon = Daemon::start_paired("Encryption required", &["rsa-2048"]);
     let app = app_id(&daemon, "Desktop");
-    let streams_not = "503\" status_message=\"This host has no desktop to show: it streams its test \
-                       picture only, with Capture test in its configuration";
+    let streams_not = "403\" status_message=\"This host demands encryption, which this version of \
+                       Moonlight has not";
     let table = [
         (format!("/launch?appid={app}&{KEYS}"), streams_not, "<gamesession>0</gamesession>"),
         (

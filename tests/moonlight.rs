@@ -16,7 +16,7 @@ fn text(bytes: &[u8]) -> &str {
 
 #[test]
 fn the_stock_client_pairs_over_ipv4_and_ipv6_and_sees_what_is_there() {
-    let daemon = Daemon::start("");
+    let daemon = Daemon::start("MaxMode 640x480@60");
     for (host, pin) in [(IPV4, "0451"), (IPV6, "1234")] {
         let mut device = Device::new(&daemon, host);
         let before = device.ask(&["info"]);
@@ -39,14 +39,14 @@ fn the_stock_client_pairs_over_ipv4_and_ipv6_and_sees_what_is_there() {
         assert!(device.has_apps());
         assert_eq!(device.ask(&["quit"]), json!({ "ok": null }));
         let refusals = [
-            (&["launch", "Desktop"][..], "This host has no desktop to show"),
-            (&["resume"], "No running app to resume"),
+            (&["launch", "Desktop"][..], 400, "This host streams 640x480 at most"),
+            (&["resume"], 503, "No running app to resume"),
         ];
-        for (words, sentence) in refusals {
+        for (words, status, sentence) in refusals {
             let refused = device.ask(words);
             assert_eq!(
                 (&refused["error"], &refused["status"]),
-                (&json!("HttpResponseError"), &json!(503))
+                (&json!("HttpResponseError"), &json!(status))
             );
             assert!(refused["message"].as_str().unwrap().contains(sentence), "{refused}");
         }

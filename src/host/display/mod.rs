@@ -90,7 +90,8 @@ impl Displays {
 
     /// Undoes what a daemon before this one could not. Returns lines for the log.
     pub fn restore(&self) -> Vec<String> {
-        self.journal.restore()
+        // With nothing to undo there is nothing to write either.
+        if self.journal.entries().is_empty() { Vec::new() } else { self.journal.restore() }
     }
 
     /// Why a session would have nothing to see, as far as that shows without trying.
