@@ -275,7 +275,10 @@ fn drain_events(host: &mut Host, sessions: &mut Sessions, now: Instant) {
                 let has_left = !matches!(departure, Departure::TimedOut);
                 sessions.on_control_gone(peer, has_left, now);
             }
-            Event::Message { peer, bytes, .. } => sessions.handle_control(peer, bytes, now),
+            Event::Message { peer, bytes, .. } => {
+                let ip = host.path(peer).map(|path| path.remote.ip().to_canonical());
+                sessions.handle_control(peer, ip, bytes, now);
+            }
         }
     }
 }

@@ -115,8 +115,14 @@ impl Sessions {
         }
     }
 
-    /// Takes a message of a peer.
-    pub fn handle_control(&mut self, peer: PeerId, mut packet: Vec<u8>, now: Instant) {
+    /// Takes a message of a peer, which came from there.
+    pub fn handle_control(
+        &mut self,
+        peer: PeerId,
+        ip: Option<IpAddr>,
+        mut packet: Vec<u8>,
+        now: Instant,
+    ) {
         let Some(session) = self.of_peer_mut(peer) else {
             return;
         };
@@ -137,6 +143,7 @@ impl Sessions {
             }
         };
         session.control.forged_count = 0;
+        session.client_ip = ip.or(session.client_ip);
         let message = ClientMessage::parse(message);
         let arrived = session.arrive(peer);
         self.acts.extend(arrived);

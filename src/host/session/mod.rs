@@ -256,6 +256,8 @@ pub struct Session {
     handshake: Option<Handshake>,
     stream: Option<Stream>,
     control: Control,
+    /// Where the client was when it last said something on the control stream.
+    client_ip: Option<IpAddr>,
     /// Streams that were begun with these keys. Nonces must differ.
     stream_count: u64,
 }
@@ -349,6 +351,7 @@ impl Sessions {
             input: Injector::new(launch.grants, launch.gamepad_count_max),
             encoder: None,
             control: Control::default(),
+            client_ip: None,
             keys: launch.keys,
             wishes: launch.wishes,
             local: launch.local,
@@ -434,10 +437,22 @@ impl Sessions {
             return self.note_stray();
         };
         let id = session.id;
+        let ip = path.remote.ip();
         let Some(stream) = &mut session.stream else {
             // Sound is pinged before ANNOUNCE; it will be again.
             return;
         };
+        let known = match media {
+            Media::Audio => stream.audio_path,
+            Media::Video => stream.video_path,
+        };
+        // Pings can be recorded and sent by others. Once the client has shown by its key where it is,
+        // streams move only there.
+        let is_elsewhere = known.is_some_and(|known| known.remote.ip() != ip)
+            && session.client_ip.is_some_and(|client_ip| client_ip != ip);
+        if is_elsewhere {
+            return self.note_stray();
+        }
         match media {
             Media::Video if stream.video_path != Some(path) => {
                 stream.video_path = Some(path);

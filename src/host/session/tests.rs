@@ -170,6 +170,32 @@ fn a_ping_is_known_by_its_payload_wherever_it_comes_from() {
 }
 
 #[test]
+fn a_stream_moves_only_to_where_its_client_has_shown_itself() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
+    let mut client = Sealer::of_client(Scheme::V2, &rikey());
+    let ping = *PingPayload::new(draw(1).video_ping).bytes();
+    let mut show = |fixture: &mut Fixture, client_ip: [u8; 4]| {
+        let message = client.seal(b"\x00\x02\x08\x00\x04\0\0\0\0\0\0\0").unwrap();
+        let ip = Some(client_ip.into());
+        fixture.sessions.handle_control(peer, ip, message, fixture.now);
+    };
+
+    // The first is taken from anywhere, a way out may have several addresses.
+    show(&mut fixture, [10, 0, 0, 1]);
+    fixture.sessions.handle_ping(Media::Video, &ping, path(8, 1));
+    fixture.sessions.handle_ping(Media::Video, &ping, path(9, 1));
+    fixture.sessions.handle_ping(Media::Video, &ping, path(8, 2));
+    fixture.sessions.handle_ping(Media::Video, &ping, path(1, 3));
+    show(&mut fixture, [10, 0, 0, 9]);
+    fixture.sessions.handle_ping(Media::Video, &ping, path(9, 4));
+
+    let expected = ["10.0.0.8:1", "10.0.0.8:2", "10.0.0.1:3", "10.0.0.9:4"];
+    let expected = expected.map(|to| format!("{id} pictures to {to}"));
+    assert_eq!(orders(&fixture.acts()), expected);
+}
+
+#[test]
 fn clients_that_know_of_no_payload_are_known_by_their_address() {
     let announce = Announce { has_session_id: false, ..announce() };
     let mut fixture = Fixture::with(&announce, &[1]);
@@ -196,12 +222,12 @@ fn the_control_stream_is_for_whoever_was_told_its_data_and_has_the_key() {
     let (_, peer) = fixture.knock(4, CONNECT_DATA + 1).unwrap();
     assert_eq!(fixture.knock(5, CONNECT_DATA + 1), None, "no room for a third");
     let message = stranger.seal(REQUEST_IDR).unwrap();
-    fixture.sessions.handle_control(thief, message, fixture.now);
+    fixture.sessions.handle_control(thief, None, message, fixture.now);
     assert!(!fixture.sessions.get(id).unwrap().is_connected());
     assert!(fixture.sessions.has_handshakes());
     let message = client.seal(REQUEST_IDR).unwrap();
     assert!(fixture.sessions.vouches(peer, &message));
-    fixture.sessions.handle_control(peer, message.clone(), fixture.now);
+    fixture.sessions.handle_control(peer, None, message.clone(), fixture.now);
 
     assert_eq!(orders(&fixture.acts()), ["part AtOnce".to_owned(), format!("{id} RequestIdr")]);
     assert!(fixture.sessions.get(id).unwrap().is_connected());
@@ -228,7 +254,7 @@ fn what_ends_a_session_is_what_its_client_is_told() {
         let mut fixture = Fixture::with(&announce(), &[1]);
         let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
         let mut client = Sealer::of_client(Scheme::V2, &rikey());
-        fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+        fixture.sessions.handle_control(peer, None, client.seal(REQUEST_IDR).unwrap(), fixture.now);
         fixture.acts();
 
         fixture.sessions.end(id, &end, fixture.now);
@@ -261,13 +287,13 @@ fn forged_messages_in_a_row_end_it_and_a_few_do_not() {
 
     for _ in 0..3 {
         for _ in 0..7 {
-            fixture.sessions.handle_control(peer, forged.clone(), fixture.now);
+            fixture.sessions.handle_control(peer, None, forged.clone(), fixture.now);
         }
-        fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+        fixture.sessions.handle_control(peer, None, client.seal(REQUEST_IDR).unwrap(), fixture.now);
     }
     assert!(fixture.sessions.get(id).is_some());
     for _ in 0..8 {
-        fixture.sessions.handle_control(peer, forged.clone(), fixture.now);
+        fixture.sessions.handle_control(peer, None, forged.clone(), fixture.now);
     }
 
     assert!(fixture.sessions.get(id).is_none());
@@ -366,7 +392,7 @@ fn a_session_streams_once_its_client_is_there_and_asks_for_pictures() {
     let mut fixture = Fixture::with(&announce(), &[1]);
     let (id, peer) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
     let mut client = Sealer::of_client(Scheme::V2, &rikey());
-    fixture.sessions.handle_control(peer, client.seal(REQUEST_IDR).unwrap(), fixture.now);
+    fixture.sessions.handle_control(peer, None, client.seal(REQUEST_IDR).unwrap(), fixture.now);
     assert_eq!(fixture.sessions.get(id).unwrap().state(), State::Announced);
 
     let payload = PingPayload::new(draw(1).video_ping);
