@@ -144,3 +144,50 @@ fn a_compositor_that_dies_ends_its_session_and_the_next_is_as_good() {
     assert_eq!(next["error"], Value::Null, "{next}");
     is_gone(&daemon);
 }
+
+#[test]
+fn what_programs_of_the_desktop_play_is_heard() {
+    let _alone = alone();
+    let folder = Folder::with_identity();
+    let own = folder.folder("own", 0o700);
+    let socket = own.join("native");
+    let mut server = command("pulseaudio")
+        .env("HOME", &own)
+        .env("XDG_RUNTIME_DIR", &own)
+        .args(["-n", "-F", "/dev/null", "--daemonize=no", "--exit-idle-time=-1"])
+        .args(["--use-pid-file=no", "--load=module-null-sink sink_name=speakers"])
+        .arg(format!(
+            "--load=module-native-protocol-unix auth-anonymous=1 socket={}",
+            socket.display()
+        ))
+        .spawn()
+        .unwrap_or_else(|error| panic!("pulseaudio: {error}: run scripts/setup test"));
+    eventually("the sound server is there", || socket.exists().then_some(()));
+    let script = "sox -q -n -t wav - synth 60 sine 640 sine 1010 vol 0.5 channels 2 | paplay";
+    let conf = format!("Display private\nApp Desktop\n    Command sh -c \"{script}\"");
+    let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
+        command.env("PULSE_SERVER", format!("unix:{}", socket.display()));
+    });
+    daemon.wait_ready();
+    daemon.wait_log("encoders: h264: software");
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let report = device.stream(&["--seconds", "5"]);
+    let server_of = format!("unix:{}", socket.display());
+    eventually("the default sink is as it was before", || {
+        let mut pactl = command("pactl");
+        let sink = output(pactl.env("PULSE_SERVER", &server_of).arg("get-default-sink"));
+        (sink.stdout.trim_ascii() == b"speakers").then_some(())
+    });
+    let _ = server.kill();
+    let _ = server.wait();
+
+    let tones = report["audio"]["tones"].as_array().unwrap();
+    for (tone, frequency) in tones.iter().zip([640.0, 1010.0]) {
+        let heard = tone["frequency"].as_f64().unwrap();
+        assert!((heard - frequency).abs() < frequency * 0.02, "{tones:?}\n{}", daemon.log());
+    }
+    assert_eq!(tones.len(), 2);
+    is_gone(&daemon);
+}
