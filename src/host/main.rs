@@ -107,6 +107,7 @@ struct Surroundings {
 
 fn main() -> ExitCode {
     end_with_panics();
+    process::limit_arenas();
     let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(exit) if exit.is_help => return end(print(&format!("{}\n", exit.output))),

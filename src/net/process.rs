@@ -151,6 +151,13 @@ pub fn allow_core_dumps() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) })
 }
 
+/// Has all threads share two arenas of memory. Each thread of a session would else get one of its
+/// own, and leave it behind with holes. To be called before there are threads.
+pub fn limit_arenas() {
+    // SAFETY: takes integers. Where it is refused, memory is only less tidy.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
+}
+
 /// Gives memory back that was freed and kept for later. Takes milliseconds.
 pub fn release_memory() {
     // SAFETY: takes an integer, and only touches what nobody has.
