@@ -1,0 +1,52 @@
+//! Parity shards from data shards.
+
+#![forbid(unsafe_code)]
+
+use crate::code::{Code, common_len};
+use crate::error::Error;
+use crate::transform::Transform;
+use crate::workspace::{Workspace, tile};
+
+impl Code {
+    /// Writes the parity shards of a block, whatever they held.
+    pub fn protect<D, P>(
+        &self,
+        workspace: &mut Workspace,
+        data: &[D],
+        parity: &mut [P],
+    ) -> Result<(), Error>
+    where
+        D: AsRef<[u8]>,
+        P: AsMut<[u8]>,
+    {
+        if data.len() != self.data_count() {
+            return Err(Error::Count { expected: self.data_count(), found: data.len() });
+        }
+        if parity.len() != self.parity_count() {
+            return Err(Error::Count { expected: self.parity_count(), found: parity.len() });
+        }
+        if !workspace.suits(self) {
+            return Err(Error::Memory);
+        }
+        let data_lens = data.iter().map(|shard| shard.as_ref().len());
+        let parity_lens = parity.iter_mut().map(|shard| shard.as_mut().len());
+        let len = common_len(data_lens.chain(parity_lens))?;
+        let (log, chunk) = (self.log(), self.chunk_count());
+        let places = chunk..chunk + data.len();
+        for start in (0..len).step_by(tile(log)) {
+            let range = start..len.min(start + tile(log));
+            let transform = Transform::new(self.kernel(), range.len());
+            let (sums, rows) = workspace.rows(transform.len(log));
+            let shard = |place: usize| match data.get(place - chunk) {
+                Some(shard) => &shard.as_ref()[range.clone()],
+                None => &[],
+            };
+            transform.load(sums, log, chunk, &places, &shard);
+            for place in (2 * chunk..places.end).step_by(chunk) {
+                transform.fold(rows, sums, log, place, &places, None, &shard);
+            }
+            transform.store(sums, log, &range, parity);
+        }
+        Ok(())
+    }
+}
