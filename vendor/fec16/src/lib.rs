@@ -4,8 +4,12 @@ mod code;
 mod error;
 mod field;
 mod kernels;
+mod locator;
 mod maps;
+mod plan;
 mod protect;
+mod recover;
+mod survey;
 mod transform;
 mod workspace;
 

@@ -202,8 +202,7 @@ mod tests {
 
             let [a, s, d] = times(word);
             let (x0, x1) = to_planes(x);
-            let planes =
-                (mapped(a, x0) ^ mapped(d, x1), mapped(s, x0 ^ x1) ^ mapped(a, x0));
+            let planes = (mapped(a, x0) ^ mapped(d, x1), mapped(s, x0 ^ x1) ^ mapped(a, x0));
             let wire = times_wire(word);
             let [low, high] = [x as u8, (x >> 8) as u8];
             let by = |(first, second), byte| mapped(first, byte) ^ mapped(second, byte);
@@ -231,9 +230,8 @@ mod tests {
         for map in 0..COUNT {
             for byte in [0x01, 0x02, 0x10, 0x80, 0xA7, 0xFF_u8] {
                 let rows = MATRICES[map].to_le_bytes();
-                let image = (0..8).fold(0, |image, i| {
-                    image | ((rows[7 - i] & byte).count_ones() as u8 & 1) << i
-                });
+                let image = (0..8)
+                    .fold(0, |image, i| image | ((rows[7 - i] & byte).count_ones() as u8 & 1) << i);
                 assert_eq!(image, mapped(map, byte), "{map} {byte}");
             }
         }

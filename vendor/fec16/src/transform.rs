@@ -92,7 +92,10 @@ impl Transform {
         for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
             self.load(rows, below, place + (index << below), present, shard);
         }
-        by_layers!(layers, kernel.fold::<R>(rows_ref(rows), rows_mut(sums), place >> below, factor));
+        by_layers!(
+            layers,
+            kernel.fold::<R>(rows_ref(rows), rows_mut(sums), place >> below, factor)
+        );
     }
 
     /// The inverse transform of the rows of the 2^log places from `place` on.

@@ -5,6 +5,9 @@
 use crate::code::Code;
 use crate::field::Logarithms;
 use crate::kernels::ROW_UNIT;
+use crate::locator::Locator;
+use crate::recover::Factors;
+use crate::survey::Survey;
 
 /// Bytes of the rows of one transform, unless it has too many. Two of them and the shards are to
 /// stay in the second-level cache of a core.
@@ -28,7 +31,12 @@ pub struct Workspace {
     pub(crate) data_count: usize,
     pub(crate) parity_count: usize,
     rows: Vec<u8>,
-    pub(crate) logarithms: &'static Logarithms,
+    logarithms: &'static Logarithms,
+    pub(crate) survey: Survey,
+    locator: Locator,
+    /// Places of the missing shards.
+    places: Vec<u32>,
+    sums: Vec<u32>,
 }
 
 impl Workspace {
@@ -40,6 +48,10 @@ impl Workspace {
             parity_count: largest.parity_count(),
             rows: vec![0; 2 * rows + ALIGNMENT],
             logarithms: Logarithms::shared(),
+            survey: Survey::new(&largest),
+            locator: Locator::new(largest.place_count()),
+            places: Vec::with_capacity(largest.parity_count()),
+            sums: vec![0; 2 * largest.parity_count()],
         }
     }
 
@@ -51,6 +63,27 @@ impl Workspace {
     /// Two pieces of memory for rows, of so many bytes each.
     pub(crate) fn rows(&mut self, len: usize) -> (&mut [u8], &mut [u8]) {
         split_aligned(&mut self.rows, len)
+    }
+
+    /// Computes what the survey's methods multiply by.
+    pub(crate) fn locate(&mut self, code: &Code) {
+        let (first, survey) = (code.chunk_count() as u32, &self.survey);
+        self.places.clear();
+        self.places.extend(survey.missing.iter().map(|index| first + index));
+        self.locator.sums(
+            self.logarithms,
+            code.place_count(),
+            &self.places,
+            &survey.used,
+            &mut self.sums,
+        );
+    }
+
+    /// The survey, memory for rows in two halves, and what was computed by `locate`.
+    pub(crate) fn parts(&mut self) -> (&Survey, (&mut [u8], &mut [u8]), Factors<'_>) {
+        let len = (self.rows.len() - ALIGNMENT) / 2;
+        let factors = Factors { logarithms: self.logarithms, sums: &self.sums };
+        (&self.survey, split_aligned(&mut self.rows, len), factors)
     }
 }
 

@@ -55,9 +55,14 @@ fn blocks_of_all_sizes_have_the_parity_of_leopard() {
 #[test]
 fn the_largest_blocks_have_the_parity_of_leopard() {
     let fast = &Backend::ALL[..3];
-    for (data_count, parity_count) in
-        [(65_535, 1), (65_534, 2), (1, 32_768), (32_768, 32_768), (49_152, 16_384), (32_768, 20_000)]
-    {
+    for (data_count, parity_count) in [
+        (65_535, 1),
+        (65_534, 2),
+        (1, 32_768),
+        (32_768, 32_768),
+        (49_152, 16_384),
+        (32_768, 20_000),
+    ] {
         agrees(data_count, parity_count, 64, fast);
     }
 }

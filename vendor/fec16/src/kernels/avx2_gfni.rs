@@ -2,7 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{piece, piece_mut, vector_kernels};
+use super::vector::{
+    factors, forward_layers, inverse_layers, load_shards, piece, piece_mut, vector_kernels,
+};
 use crate::maps::{self, MATRICES};
 
 const LEN: usize = 32;

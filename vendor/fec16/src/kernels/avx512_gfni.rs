@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::SHARD_UNIT;
-use super::vector::vector_kernels;
+use super::vector::{factors, forward_layers, inverse_layers, load_shards, vector_kernels};
 use crate::maps::{self, MATRICES};
 
 const LEN: usize = 64;
@@ -66,31 +66,45 @@ fn apply(map: Map, vector: Vector) -> Vector {
     _mm512_gf2p8affine_epi64_epi8::<0>(vector, map)
 }
 
-/// Two pieces of a shard, or the last one and zeros; nothing at all is zeros too.
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn load_wire(shard: &[u8], at: usize) -> Pair {
-    let pieces = shard.as_chunks::<SHARD_UNIT>().0;
-    let (mut first, mut second) = (zero(), zero());
-    if let Some(piece) = pieces.get(2 * at) {
-        first = load_vector(piece);
+    match shard.as_chunks::<PAIR>().0.get(at) {
+        Some(bytes) => {
+            let pair = load_pair(bytes);
+            deal(pair.0, pair.1)
+        }
+        None => load_last(shard, at),
     }
-    if let Some(piece) = pieces.get(2 * at + 1) {
-        second = load_vector(piece);
-    }
-    deal(first, second)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn store_wire(bytes: Pair, shard: &mut [u8], at: usize) {
-    let pieces = shard.as_chunks_mut::<SHARD_UNIT>().0;
-    let (first, second) = deal(bytes.0, bytes.1);
-    if let Some(piece) = pieces.get_mut(2 * at) {
-        store_vector(first, piece);
+    let pieces = deal(bytes.0, bytes.1);
+    match shard.as_chunks_mut::<PAIR>().0.get_mut(at) {
+        Some(bytes) => store_pair(pieces, bytes),
+        None => store_last(pieces.0, shard, at),
     }
-    if let Some(piece) = pieces.get_mut(2 * at + 1) {
-        store_vector(second, piece);
+}
+
+/// The last piece of a shard that has an odd number, and zeros, or all zeros.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f,gfni")]
+fn load_last(shard: &[u8], at: usize) -> Pair {
+    match shard.as_chunks::<SHARD_UNIT>().0.get(2 * at) {
+        Some(piece) => deal(load_vector(piece), zero()),
+        None => (zero(), zero()),
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx512f,gfni")]
+fn store_last(bytes: Vector, shard: &mut [u8], at: usize) {
+    if let Some(piece) = shard.as_chunks_mut::<SHARD_UNIT>().0.get_mut(2 * at) {
+        store_vector(bytes, piece);
     }
 }
 

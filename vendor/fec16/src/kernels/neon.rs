@@ -2,7 +2,9 @@
 
 use std::arch::aarch64::*;
 
-use super::vector::{halves, halves_mut, vector_kernels};
+use super::vector::{
+    factors, forward_layers, halves, halves_mut, inverse_layers, load_shards, vector_kernels,
+};
 use crate::maps::{self, HALVES};
 
 const LEN: usize = 16;

@@ -11,6 +11,75 @@
 
 use super::SHARD_UNIT;
 
+// What follows is text and no functions, since functions of this size are called and not inlined,
+// and their arguments go through memory then.
+
+/// The factors of the layers of R <= 8 values: those of the pairs 1, 2, 4 apart.
+macro_rules! factors {
+    ($place:expr, $R:expr) => {{
+        let mut factors = [[factor(0); 4]; 3];
+        for layer in 0..$R.ilog2() as usize {
+            for block in 0..$R >> (layer + 1) {
+                // Words are below 65,536.
+                factors[layer][block] = factor((($place >> layer) + 2 * block) as u16);
+            }
+        }
+        factors
+    }};
+}
+pub(super) use factors;
+
+/// The layers of the inverse transform on R values, the nearest pairs first.
+macro_rules! inverse_layers {
+    ($x:expr, $R:expr, $SMALL:expr, $factors:expr) => {{
+        let mut x = $x;
+        for layer in 0..$R.ilog2() as usize {
+            let apart = 1 << layer;
+            for block in 0..$R >> (layer + 1) {
+                for j in 0..apart {
+                    let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
+                    x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
+                    x[i] = add_multiple::<$SMALL>(x[i], x[k], &$factors[layer][block]);
+                }
+            }
+        }
+        x
+    }};
+}
+pub(super) use inverse_layers;
+
+/// The layers of the transform on R values, the farthest pairs first.
+macro_rules! forward_layers {
+    ($x:expr, $R:expr, $SMALL:expr, $factors:expr) => {{
+        let mut x = $x;
+        for step in 0..$R.ilog2() as usize {
+            let layer = $R.ilog2() as usize - 1 - step;
+            let apart = 1 << layer;
+            for block in 0..$R >> (layer + 1) {
+                for j in 0..apart {
+                    let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
+                    x[i] = add_multiple::<$SMALL>(x[i], x[k], &$factors[layer][block]);
+                    x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
+                }
+            }
+        }
+        x
+    }};
+}
+pub(super) use forward_layers;
+
+/// R values from shards.
+macro_rules! load_shards {
+    ($shards:expr, $R:expr, $at:expr, $maps:expr) => {{
+        let mut x = [(zero(), zero()); $R];
+        for (x, shard) in x.iter_mut().zip(&$shards) {
+            *x = enter(load_wire(shard, $at), $maps);
+        }
+        x
+    }};
+}
+pub(super) use load_shards;
+
 /// The kernels of one back end.
 ///
 /// The file that uses it has the types `Vector` and `Map` (a map of bytes, ready for use), the
@@ -39,19 +108,6 @@ macro_rules! vector_kernels {
             [map(a), map(s), map(d)]
         }
 
-        #[inline]
-        $(#[$features])?
-        fn factors<const R: usize>(place: usize) -> Factors {
-            let mut factors = [[factor(0); 4]; 3];
-            for (layer, factors) in factors.iter_mut().enumerate() {
-                for block in 0..R >> (layer + 1) {
-                    // Words are below 65,536.
-                    factors[block] = factor(((place >> layer) + 2 * block) as u16);
-                }
-            }
-            factors
-        }
-
         /// Whether all factors lie in the field of 256.
         #[inline]
         fn is_small<const R: usize>(place: usize) -> bool {
@@ -76,47 +132,6 @@ macro_rules! vector_kernels {
         $(#[$features])?
         fn multiple(x: Pair, factor: &Factor) -> Pair {
             add_multiple::<false>((zero(), zero()), x, factor)
-        }
-
-        /// The layers of the inverse transform on R values, the nearest pairs first.
-        #[inline]
-        $(#[$features])?
-        fn inverse_layers<const R: usize, const SMALL: bool>(
-            mut x: [Pair; R],
-            factors: &Factors,
-        ) -> [Pair; R] {
-            for layer in 0..R.ilog2() as usize {
-                let apart = 1 << layer;
-                for block in 0..R >> (layer + 1) {
-                    for j in 0..apart {
-                        let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
-                        x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
-                        x[i] = add_multiple::<SMALL>(x[i], x[k], &factors[layer][block]);
-                    }
-                }
-            }
-            x
-        }
-
-        /// The layers of the transform on R values, the farthest pairs first.
-        #[inline]
-        $(#[$features])?
-        fn forward_layers<const R: usize, const SMALL: bool>(
-            mut x: [Pair; R],
-            factors: &Factors,
-        ) -> [Pair; R] {
-            for step in 1..=R.ilog2() as usize {
-                let layer = R.ilog2() as usize - step;
-                let apart = 1 << layer;
-                for block in 0..R >> (layer + 1) {
-                    for j in 0..apart {
-                        let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
-                        x[i] = add_multiple::<SMALL>(x[i], x[k], &factors[layer][block]);
-                        x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
-                    }
-                }
-            }
-            x
         }
 
         #[inline]
@@ -179,16 +194,6 @@ macro_rules! vector_kernels {
             row.as_chunks_mut().0
         }
 
-        #[inline]
-        $(#[$features])?
-        fn load_shards<const R: usize>(shards: &[&[u8]; R], at: usize, maps: Inward) -> [Pair; R] {
-            let mut x = [(zero(), zero()); R];
-            for (x, shard) in x.iter_mut().zip(shards) {
-                *x = enter(load_wire(shard, at), maps);
-            }
-            x
-        }
-
         /// See `Kernel::load`.
         $(#[$features])?
         pub(super) fn load<const R: usize>(
@@ -210,11 +215,11 @@ macro_rules! vector_kernels {
             rows: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors::<R>(place), inward());
+            let (factors, maps) = (factors!(place, R), inward());
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
-                let x = load_shards(&shards, at, maps);
-                let x = inverse_layers::<R, SMALL>(x, &factors);
+                let x = load_shards!(shards, R, at, maps);
+                let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
                 }
@@ -245,11 +250,11 @@ macro_rules! vector_kernels {
             place: usize,
             by: u16,
         ) {
-            let (factors, maps, by) = (factors::<R>(place), inward(), factor(by));
+            let (factors, maps, by) = (factors!(place, R), inward(), factor(by));
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
-                let x = load_shards(&shards, at, maps);
-                let x = inverse_layers::<R, SMALL>(x, &factors);
+                let x = load_shards!(shards, R, at, maps);
+                let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, sum) in x.into_iter().zip(&mut sums) {
                     add_to::<BY>(&mut sum[at], x, &by);
                 }
@@ -281,14 +286,14 @@ macro_rules! vector_kernels {
         #[inline]
         $(#[$features])?
         fn inverse_by<const R: usize, const SMALL: bool>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors::<R>(place);
+            let factors = factors!(place, R);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
                 let mut x = [(zero(), zero()); R];
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = inverse_layers::<R, SMALL>(x, &factors);
+                let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
                 }
@@ -308,14 +313,14 @@ macro_rules! vector_kernels {
         #[inline]
         $(#[$features])?
         fn forward_by<const R: usize, const SMALL: bool>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors::<R>(place);
+            let factors = factors!(place, R);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
                 let mut x = [(zero(), zero()); R];
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = forward_layers::<R, SMALL>(x, &factors);
+                let x = forward_layers!(x, R, SMALL, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
                 }
@@ -346,7 +351,7 @@ macro_rules! vector_kernels {
             place: usize,
             by: u16,
         ) {
-            let (factors, by) = (factors::<R>(place), factor(by));
+            let (factors, by) = (factors!(place, R), factor(by));
             let rows = rows.map(pairs);
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
@@ -354,7 +359,7 @@ macro_rules! vector_kernels {
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = inverse_layers::<R, SMALL>(x, &factors);
+                let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, sum) in x.into_iter().zip(&mut sums) {
                     add_to::<BY>(&mut sum[at], x, &by);
                 }
@@ -382,14 +387,14 @@ macro_rules! vector_kernels {
             mut shards: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors::<R>(place), outward());
+            let (factors, maps) = (factors!(place, R), outward());
             let rows = rows.map(pairs);
             for at in 0..rows[0].len() {
                 let mut x = [(zero(), zero()); R];
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = forward_layers::<R, SMALL>(x, &factors);
+                let x = forward_layers!(x, R, SMALL, factors);
                 for (x, shard) in x.into_iter().zip(&mut shards) {
                     store_wire(leave(x, maps), shard, at);
                 }

@@ -1,0 +1,53 @@
+//! How lost shards are recovered, chosen by what it costs.
+
+#![forbid(unsafe_code)]
+
+use crate::code::Code;
+use crate::survey::Survey;
+
+/// A way to recover, see `recover`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Method {
+    /// Each lost shard as a sum of multiples of all others.
+    Direct,
+    /// Parity anew, and the difference multiplied by the inverse of a matrix.
+    Syndrome,
+    /// Parity anew, and the difference multiplied by that inverse by way of transforms.
+    Transform,
+}
+
+/// A method and the parity shards that it uses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) method: Method,
+    /// The 2^log places from `block` on are those of the parity that is used.
+    pub(crate) log: u32,
+    pub(crate) block: usize,
+}
+
+impl Plan {
+    /// Chooses the parity shards of the survey and the method, unless that is given.
+    pub(crate) fn new(code: &Code, survey: &mut Survey, method: Option<Method>) -> Plan {
+        let count = survey.missing.len();
+        let (mut log, mut block) = (count.next_power_of_two().ilog2(), 0);
+        while !survey.choose(block..code.parity_count().min(block + (1 << log))) {
+            block += 1 << log;
+            if block >= code.parity_count() {
+                (log, block) = (log + 1, 0);
+            }
+        }
+        let method = method.unwrap_or_else(|| Plan::cheapest(code, survey, log));
+        Plan { method, log, block }
+    }
+
+    fn cheapest(_code: &Code, survey: &Survey, log: u32) -> Method {
+        let count = survey.missing.len();
+        if count <= 1 {
+            Method::Direct
+        } else if count * count < log as usize * (1 << log) {
+            Method::Syndrome
+        } else {
+            Method::Transform
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Lost data shards from the shards that arrived.
+//!
+//! TEXT
+
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+
+use crate::code::{Code, common_len};
+use crate::error::Error;
+use crate::field::{Logarithms, ORDER};
+use crate::kernels::Kernel;
+use crate::plan::{Method, Plan};
+use crate::survey::Survey;
+use crate::transform::Transform;
+use crate::workspace::{Workspace, tile};
+
+/// Shards that `combine` gets at once.
+const GROUP: usize = 16;
+
+impl Code {
+    /// Writes lost data shards, whatever their memory held.
+    ///
+    /// Both lists give each shard with its index in the block, in any order; parity shards are
+    /// behind the data shards. `received` is all data shards that arrived and at least as many
+    /// parity shards as data shards are missing. `lost` names the missing data shards that are
+    /// wanted, which need not be all.
+    pub fn recover<R, L>(
+        &self,
+        workspace: &mut Workspace,
+        received: &[(usize, R)],
+        lost: &mut [(usize, L)],
+    ) -> Result<(), Error>
+    where
+        R: AsRef<[u8]>,
+        L: AsMut<[u8]>,
+    {
+        self.recover_by(workspace, received, lost, None)
+    }
+
+    /// As `recover`, by this method, if it can be used here.
+    pub(crate) fn recover_by<R, L>(
+        &self,
+        workspace: &mut Workspace,
+        received: &[(usize, R)],
+        lost: &mut [(usize, L)],
+        method: Option<Method>,
+    ) -> Result<(), Error>
+    where
+        R: AsRef<[u8]>,
+        L: AsMut<[u8]>,
+    {
+        if !workspace.suits(self) {
+            return Err(Error::Memory);
+        }
+        workspace.survey.list(self, received, lost)?;
+        let received_lens = received.iter().map(|(_, shard)| shard.as_ref().len());
+        let lost_lens = lost.iter_mut().map(|(_, shard)| shard.as_mut().len());
+        let len = common_len(received_lens.chain(lost_lens))?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let plan = Plan::new(self, &mut workspace.survey, method);
+        workspace.locate(self);
+        let (survey, rows, factors) = workspace.parts();
+        let work = Work { code: self, survey, plan, received, len, factors };
+        match plan.method {
+            Method::Direct => work.direct(rows, lost),
+            Method::Syndrome | Method::Transform => work.by_syndromes(rows, lost),
+        }
+        Ok(())
+    }
+}
+
+/// What the methods have in common.
+struct Work<'a, R> {
+    code: &'a Code,
+    survey: &'a Survey,
+    plan: Plan,
+    received: &'a [(usize, R)],
+    /// Bytes of a shard.
+    len: usize,
+    factors: Factors<'a>,
+}
+
+/// The numbers that the methods multiply by.
+#[derive(Clone, Copy)]
+pub(crate) struct Factors<'a> {
+    pub(crate) logarithms: &'a Logarithms,
+    /// The sums of `Locator`: of the missing shards, then of the parity shards in use.
+    pub(crate) sums: &'a [u32],
+}
+
+impl<R: AsRef<[u8]>> Work<'_, R> {
+    /// Bytes of the shard with this index, and nothing if it did not arrive.
+    fn shard(&self, index: usize, range: &Range<usize>) -> &[u8] {
+        match self.survey.place(index) {
+            Some(place) => &self.received[place].1.as_ref()[range.clone()],
+            None => &[],
+        }
+    }
+
+    fn kernel(&self) -> Kernel {
+        self.code.kernel()
+    }
+
+    /// Every wanted shard is a sum of multiples of the k shards at hand.
+    fn direct<L: AsMut<[u8]>>(&self, (sums, _): (&mut [u8], &mut [u8]), lost: &mut [(usize, L)]) {
+        for start in (0..self.len).step_by(tile(0)) {
+            let range = start..self.len.min(start + tile(0));
+            for wanted in self.survey.wanted.chunks(4) {
+                match wanted.len() {
+                    1 => self.direct_rows::<1, L>(sums, &range, wanted, lost),
+                    2 => self.direct_rows::<2, L>(sums, &range, wanted, lost),
+                    3 => self.direct_rows::<3, L>(sums, &range, wanted, lost),
+                    _ => self.direct_rows::<4, L>(sums, &range, wanted, lost),
+                }
+            }
+        }
+    }
+
+    fn direct_rows<const N: usize, L: AsMut<[u8]>>(
+        &self,
+        sums: &mut [u8],
+        range: &Range<usize>,
+        wanted: &[u32],
+        lost: &mut [(usize, L)],
+    ) {
+        let row = Transform::new(self.kernel(), range.len()).row;
+        let sums = &mut sums[..N * row];
+        sums.fill(0);
+        let mut bases = [(0, 0); N];
+        for (base, index) in bases.iter_mut().zip(wanted) {
+            let (place, number) = self.survey.missing_number(self.code, *index);
+            *base = (place, self.log_of_lost(place, number));
+        }
+        let (mut factors, mut shards, mut count) = ([[0; N]; GROUP], [&[][..]; GROUP], 0);
+        let data = (0..self.code.data_count()).filter(|index| self.survey.is_here(*index));
+        let parity = self.survey.used.iter().enumerate();
+        let sources =
+            data.map(|index| (index, self.code.chunk_count() + index, None)).chain(parity.map(
+                |(number, j)| (self.code.data_count() + *j as usize, *j as usize, Some(number)),
+            ));
+        for (index, place, number) in sources {
+            let log = match number {
+                Some(number) => self.factors.sums[self.survey.missing.len() + number],
+                None => self.log_of_data(place),
+            };
+            for (factor, (lost_place, lost_log)) in factors[count].iter_mut().zip(bases) {
+                let distance = self.factors.logarithms.log(place ^ lost_place);
+                *factor = self.factors.logarithms.power(log + 2 * ORDER - distance - lost_log);
+            }
+            shards[count] = self.shard(index, range);
+            count += 1;
+            if count == GROUP {
+                self.kernel().combine(&factors, &shards, parts(sums));
+                count = 0;
+            }
+        }
+        self.kernel().combine(&factors[..count], &shards[..count], parts(sums));
+        for (row, index) in sums.chunks_exact(row).zip(wanted) {
+            self.emit(row, *index as usize, range, 1, lost);
+        }
+    }
+
+    /// G of the module's text at a data place, times s.
+    fn log_of_data(&self, place: usize) -> u32 {
+        let log = |word: usize| self.factors.logarithms.log(word);
+        let first = self.code.chunk_count();
+        let missing: u32 =
+            self.survey.missing.iter().map(|i| log(place ^ (first + *i as usize))).sum();
+        let used: u32 = self.survey.used.iter().map(|j| ORDER - log(place ^ *j as usize)).sum();
+        (log(place >> self.code.log()) + missing + used) % ORDER
+    }
+
+    /// s times the derivative of the locator, at a lost place.
+    fn log_of_lost(&self, place: usize, number: usize) -> u32 {
+        (self.factors.logarithms.log(place >> self.code.log()) + self.factors.sums[number]) % ORDER
+    }
+
+    fn by_syndromes<L: AsMut<[u8]>>(
+        &self,
+        (sums, rows): (&mut [u8], &mut [u8]),
+        lost: &mut [(usize, L)],
+    ) {
+        let log = self.plan.log;
+        for start in (0..self.len).step_by(tile(log)) {
+            let range = start..self.len.min(start + tile(log));
+            let transform = Transform::new(self.kernel(), range.len());
+            let sums = &mut sums[..transform.len(log)];
+            let rows = &mut rows[..transform.len(log)];
+            sums.fill(0);
+            self.fold_data(transform, sums, rows, &range);
+            self.finish(transform, sums, rows, &range, lost);
+        }
+    }
+
+    /// Adds the inverse transforms of the data that arrived.
+    fn fold_data(
+        &self,
+        transform: Transform,
+        sums: &mut [u8],
+        rows: &mut [u8],
+        range: &Range<usize>,
+    ) {
+        let log = self.plan.log;
+        let first = self.code.chunk_count();
+        let places = first..first + self.code.data_count();
+        let shard = |place: usize| {
+            if places.contains(&place) { self.shard(place - first, range) } else { &[] }
+        };
+        for place in places.clone().step_by(1 << log) {
+            transform.fold(rows, sums, log, place, &places, self.multiplier(place), &shard);
+        }
+    }
+
+    /// What the values of the 2^log places from this one on are multiplied by.
+    fn multiplier(&self, place: usize) -> Option<u16> {
+        let (log, whole) = (self.plan.log, self.code.log());
+        (log < whole).then(|| {
+            let logs = self.factors.logarithms;
+            logs.power(
+                logs.log(place >> whole) + ORDER - logs.log((place ^ self.plan.block) >> log),
+            )
+        })
+    }
+
+    /// From the sum of the inverse transforms of the data to lost shards.
+    fn finish<L: AsMut<[u8]>>(
+        &self,
+        transform: Transform,
+        sums: &mut [u8],
+        rows: &mut [u8],
+        range: &Range<usize>,
+        lost: &mut [(usize, L)],
+    ) {
+        let (log, block) = (self.plan.log, self.plan.block);
+        transform.forward(sums, log, block, &|places| self.survey.uses(places));
+        let is_transform = self.plan.method == Method::Transform;
+        let mut used = self.survey.used.iter().enumerate().peekable();
+        for (place, row) in (block..).zip(sums.chunks_exact_mut(transform.row)) {
+            match used.next_if(|(_, j)| **j as usize == place) {
+                Some((number, j)) => {
+                    let sum = self.factors.sums[self.survey.missing.len() + number];
+                    let factor = if is_transform { self.factors.logarithms.power(sum) } else { 1 };
+                    let index = self.code.data_count() + *j as usize;
+                    self.kernel().absorb(row, self.shard(index, range), factor);
+                }
+                None => row.fill(0),
+            }
+        }
+        if is_transform {
+            self.evaluate(transform, sums, rows, range, lost);
+        } else {
+            self.invert(transform, sums, rows, range, lost);
+        }
+    }
+
+    /// The lost shards by transforms of the evaluator.
+    fn evaluate<L: AsMut<[u8]>>(
+        &self,
+        transform: Transform,
+        sums: &mut [u8],
+        rows: &mut [u8],
+        range: &Range<usize>,
+        lost: &mut [(usize, L)],
+    ) {
+        let (log, block) = (self.plan.log, self.plan.block);
+        transform.inverse(sums, log, block);
+        let first = self.code.chunk_count();
+        let mut wanted = &self.survey.wanted[..];
+        while let Some(index) = wanted.first() {
+            let place = (first + *index as usize) >> log << log;
+            let here = wanted.partition_point(|i| first + (*i as usize) < place + (1 << log));
+            rows.copy_from_slice(sums);
+            transform.forward(rows, log, place, &|places| self.survey.wants(first, places));
+            for index in &wanted[..here] {
+                let (lost_place, number) = self.survey.missing_number(self.code, *index);
+                let row = &rows[(lost_place - place) * transform.row..][..transform.row];
+                let logs = self.factors.logarithms;
+                let log =
+                    self.log_of_lost(lost_place, number) + logs.log((lost_place ^ block) >> log);
+                self.emit(row, *index as usize, range, logs.power(2 * ORDER - log), lost);
+            }
+            wanted = &wanted[here..];
+        }
+    }
+
+    /// The lost shards by the inverse of a matrix.
+    fn invert<L: AsMut<[u8]>>(
+        &self,
+        transform: Transform,
+        sums: &mut [u8],
+        rows: &mut [u8],
+        range: &Range<usize>,
+        lost: &mut [(usize, L)],
+    ) {
+        for wanted in self.survey.wanted.chunks(4) {
+            match wanted.len() {
+                1 => self.invert_rows::<1, L>(transform, sums, rows, range, wanted, lost),
+                2 => self.invert_rows::<2, L>(transform, sums, rows, range, wanted, lost),
+                3 => self.invert_rows::<3, L>(transform, sums, rows, range, wanted, lost),
+                _ => self.invert_rows::<4, L>(transform, sums, rows, range, wanted, lost),
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as its caller")]
+    fn invert_rows<const N: usize, L: AsMut<[u8]>>(
+        &self,
+        transform: Transform,
+        sums: &[u8],
+        rows: &mut [u8],
+        range: &Range<usize>,
+        wanted: &[u32],
+        lost: &mut [(usize, L)],
+    ) {
+        let results = &mut rows[..N * transform.row];
+        results.fill(0);
+        let logs = self.factors.logarithms;
+        for (number, j) in self.survey.used.iter().enumerate() {
+            let place = *j as usize;
+            let mut factors = [0; N];
+            for (factor, index) in factors.iter_mut().zip(wanted) {
+                let (lost_place, lost_number) = self.survey.missing_number(self.code, *index);
+                let up = self.factors.sums[self.survey.missing.len() + number];
+                let down = self.log_of_lost(lost_place, lost_number) + logs.log(place ^ lost_place);
+                *factor = logs.power(up + 2 * ORDER - down);
+            }
+            let row = &sums[(place - self.plan.block) * transform.row..][..transform.row];
+            self.kernel().combine_rows(&[factors], &[row], parts(results));
+        }
+        for (row, index) in results.chunks_exact(transform.row).zip(wanted) {
+            self.emit(row, *index as usize, range, 1, lost);
+        }
+    }
+
+    fn emit<L: AsMut<[u8]>>(
+        &self,
+        row: &[u8],
+        index: usize,
+        range: &Range<usize>,
+        factor: u16,
+        lost: &mut [(usize, L)],
+    ) {
+        let shard = lost[self.survey.lost_place(index)].1.as_mut();
+        self.kernel().emit(row, &mut shard[range.clone()], factor);
+    }
+}
+
+/// N rows of one piece of memory.
+fn parts<const N: usize>(rows: &mut [u8]) -> [&mut [u8]; N] {
+    let mut rows = rows.chunks_exact_mut(rows.len() / N);
+    std::array::from_fn(|_| rows.next().expect("N rows"))
+}

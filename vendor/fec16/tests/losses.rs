@@ -1,0 +1,82 @@
+//! What is lost is recovered.
+
+mod random;
+
+use fec16::{Backend, Code, Workspace};
+use random::Random;
+
+/// A block of random data with its parity.
+fn block(code: Code, len: usize, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut block: Vec<Vec<u8>> = (0..code.data_count()).map(|_| random.bytes(len)).collect();
+    let mut parity: Vec<Vec<u8>> = (0..code.parity_count()).map(|_| random.bytes(len)).collect();
+    code.protect(&mut Workspace::new(code), &block, &mut parity).unwrap();
+    block.append(&mut parity);
+    block
+}
+
+/// Recovers what is missing from the shards with these indices, in this order.
+#[track_caller]
+fn recovers(code: Code, workspace: &mut Workspace, block: &[Vec<u8>], at_hand: &[usize]) {
+    let mut is_here = vec![false; block.len()];
+    at_hand.iter().for_each(|index| is_here[*index] = true);
+    let received: Vec<(usize, &[u8])> =
+        at_hand.iter().map(|index| (*index, block[*index].as_slice())).collect();
+    let mut lost: Vec<(usize, Vec<u8>)> = (0..code.data_count())
+        .filter(|index| !is_here[*index])
+        .map(|index| (index, vec![0xEE; block[0].len()]))
+        .collect();
+
+    code.recover(workspace, &received, &mut lost).unwrap();
+
+    for (index, shard) in &lost {
+        assert!(*shard == block[*index], "shard {index} of {code:?} from {at_hand:?}");
+    }
+}
+
+fn indices(bits: u32) -> Vec<usize> {
+    (0..32).filter(|index| bits >> index & 1 == 1).collect()
+}
+
+#[test]
+fn small_blocks_are_recovered_from_every_set_of_enough_shards() {
+    for k in 1..=8 {
+        for m in 1..=12 - k.max(4) {
+            let code = Code::new(k, m).unwrap();
+            let workspace = &mut Workspace::new(code);
+            let block = block(code, 64, &mut Random(1));
+            for bits in (0..1_u32 << (k + m)).filter(|bits| bits.count_ones() as usize >= k) {
+                let mut at_hand = indices(bits);
+                recovers(code, workspace, &block, &at_hand);
+                at_hand.reverse();
+                recovers(code, workspace, &block, &at_hand);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_back_end_recovers_random_blocks_from_random_shards() {
+    let random = &mut Random(2);
+    for _ in 0..60 {
+        let m = 1 + (random.below(1 << 20) >> random.below(20)) % 300;
+        let k = 1 + (random.below(1 << 20) >> random.below(20)) % 1500;
+        for backend in Backend::ALL {
+            let Ok(code) = Code::new(k, m).unwrap().with_backend(backend) else { continue };
+            let workspace = &mut Workspace::new(code);
+            let block = block(code, 64 * (1 + random.below(5)), random);
+            for _ in 0..4 {
+                // Some lost, of any shards, or only of the data, or only early ones.
+                let lost = random.below(m + 1);
+                let mut order: Vec<usize> = (0..k + m).collect();
+                match random.below(3) {
+                    0 => random.shuffle(&mut order),
+                    1 => random.shuffle(&mut order[..k]),
+                    _ => {}
+                }
+                let mut at_hand = order.split_off(lost);
+                random.shuffle(&mut at_hand);
+                recovers(code, workspace, &block, &at_hand);
+            }
+        }
+    }
+}
