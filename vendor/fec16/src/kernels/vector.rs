@@ -52,19 +52,27 @@ pub(super) use inverse_layers;
 macro_rules! forward_layers {
     ($x:expr, $R:expr, $SMALL:expr, $factors:expr) => {{
         let mut x = $x;
-        for step in 0..$R.ilog2() as usize {
-            let layer = $R.ilog2() as usize - 1 - step;
-            let apart = 1 << layer;
-            for block in 0..$R >> (layer + 1) {
-                for j in 0..apart {
-                    let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
-                    x[i] = add_multiple::<$SMALL>(x[i], x[k], &$factors[layer][block]);
-                    x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
-                }
-            }
+        if $R > 4 {
+            forward_layers!(layer 2 of x, $R, $SMALL, $factors);
+        }
+        if $R > 2 {
+            forward_layers!(layer 1 of x, $R, $SMALL, $factors);
+        }
+        if $R > 1 {
+            forward_layers!(layer 0 of x, $R, $SMALL, $factors);
         }
         x
     }};
+    (layer $layer:literal of $x:ident, $R:expr, $SMALL:expr, $factors:expr) => {
+        for block in 0..$R >> ($layer + 1) {
+            for j in 0..1 << $layer {
+                let i = (block << ($layer + 1)) + j;
+                let k = i + (1 << $layer);
+                $x[i] = add_multiple::<$SMALL>($x[i], $x[k], &$factors[$layer][block]);
+                $x[k] = (add($x[k].0, $x[i].0), add($x[k].1, $x[i].1));
+            }
+        }
+    };
 }
 pub(super) use forward_layers;
 
