@@ -238,7 +238,8 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
         transform.forward(sums, log, block, &|places| self.survey.uses(places));
         let is_transform = self.plan.method == Method::Transform;
         let mut used = self.survey.used.iter().enumerate().peekable();
-        for (place, row) in (block..).zip(sums.chunks_exact_mut(transform.row)) {
+        for place in block..block + (1 << log) {
+            let row = transform.row_mut(sums, place - block);
             match used.next_if(|(_, j)| **j as usize == place) {
                 Some((number, j)) => {
                     let sum = self.factors.sums[self.survey.missing.len() + number];
@@ -276,7 +277,7 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
             transform.forward(rows, log, place, &|places| self.survey.wants(first, places));
             for index in &wanted[..here] {
                 let (lost_place, number) = self.survey.missing_number(self.code, *index);
-                let row = &rows[(lost_place - place) * transform.row..][..transform.row];
+                let row = transform.row(rows, lost_place - place);
                 let logs = self.factors.logarithms;
                 let log =
                     self.log_of_lost(lost_place, number) + logs.log((lost_place ^ block) >> log);
@@ -327,7 +328,7 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
                 let down = self.log_of_lost(lost_place, lost_number) + logs.log(place ^ lost_place);
                 *factor = logs.power(up + 2 * ORDER - down);
             }
-            let row = &sums[(place - self.plan.block) * transform.row..][..transform.row];
+            let row = transform.row(sums, place - self.plan.block);
             self.kernel().combine_rows(&[factors], &[row], parts(results));
         }
         for (row, index) in results.chunks_exact(transform.row).zip(wanted) {

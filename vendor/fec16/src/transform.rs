@@ -37,7 +37,48 @@ impl Transform {
 
     /// Bytes of 2^log rows.
     pub(crate) fn len(self, log: u32) -> usize {
-        self.row << log
+        self.offset(1 << log)
+    }
+
+    /// Where a row begins. There is a gap behind every 64th row and one more behind every 4096th,
+    /// so that rows that far apart do not compete for the same lines of the first-level cache.
+    pub(crate) fn offset(self, row: usize) -> usize {
+        row * self.row + (row >> 6) * ROW_UNIT + (row >> 12) * ROW_UNIT
+    }
+
+    /// A row.
+    pub(crate) fn row(self, rows: &[u8], row: usize) -> &[u8] {
+        &rows[self.offset(row)..][..self.row]
+    }
+
+    /// A row, to be written.
+    pub(crate) fn row_mut(self, rows: &mut [u8], row: usize) -> &mut [u8] {
+        &mut rows[self.offset(row)..][..self.row]
+    }
+
+    /// Part `index` of rows that are cut in parts of 2^log.
+    fn part(self, rows: &mut [u8], log: u32, index: usize) -> &mut [u8] {
+        &mut rows[self.offset(index << log)..][..self.len_inside(log)]
+    }
+
+    /// Bytes of 2^log rows without the gap behind them.
+    fn len_inside(self, log: u32) -> usize {
+        self.offset((1 << log) - 1) + self.row
+    }
+
+    fn parts<const R: usize>(self, rows: &[u8], log: u32) -> [&[u8]; R] {
+        array::from_fn(|index| &rows[self.offset(index << log)..][..self.len_inside(log)])
+    }
+
+    fn parts_mut<const R: usize>(self, mut rows: &mut [u8], log: u32) -> [&mut [u8]; R] {
+        let mut at = 0;
+        array::from_fn(|index| {
+            let start = self.offset(index << log);
+            let (_, behind) = std::mem::take(&mut rows).split_at_mut(start - at);
+            let (part, behind) = behind.split_at_mut(self.len_inside(log));
+            (at, rows) = (start + part.len(), behind);
+            part
+        })
     }
 
     /// The inverse transform of the values at the 2^log places from `place` on. `shard` gives the
@@ -57,13 +98,22 @@ impl Transform {
         let (layers, below) = self.split(log);
         let kernel = self.kernel;
         if below == 0 {
-            by_layers!(layers, kernel.load::<R>(sources(place, shard), rows_mut(rows), place));
+            by_layers!(
+                layers,
+                kernel.load::<R>(
+                    sources(place, shard),
+                    sources(place + (1 << log), shard),
+                    self.parts_mut(rows, below),
+                    place
+                )
+            );
             return;
         }
-        for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
+        for index in 0..1 << layers {
+            let rows = self.part(rows, below, index);
             self.load(rows, below, place + (index << below), present, shard);
         }
-        by_layers!(layers, kernel.inverse::<R>(rows_mut(rows), place >> below));
+        by_layers!(layers, kernel.inverse::<R>(self.parts_mut(rows, below), place >> below));
     }
 
     /// As `load`, but the result is multiplied by `factor` and added to `sums`; `rows` become
@@ -85,16 +135,28 @@ impl Transform {
             let shards = place;
             by_layers!(
                 layers,
-                kernel.load_fold::<R>(sources(shards, shard), rows_mut(sums), place, factor)
+                kernel.load_fold::<R>(
+                    sources(shards, shard),
+                    sources(shards + (1 << log), shard),
+                    self.parts_mut(sums, below),
+                    place,
+                    factor
+                )
             );
             return;
         }
-        for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
+        for index in 0..1 << layers {
+            let rows = self.part(rows, below, index);
             self.load(rows, below, place + (index << below), present, shard);
         }
         by_layers!(
             layers,
-            kernel.fold::<R>(rows_ref(rows), rows_mut(sums), place >> below, factor)
+            kernel.fold::<R>(
+                self.parts(rows, below),
+                self.parts_mut(sums, below),
+                place >> below,
+                factor
+            )
         );
     }
 
@@ -103,11 +165,12 @@ impl Transform {
         let (layers, below) = self.split(log);
         let kernel = self.kernel;
         if below > 0 {
-            for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
+            for index in 0..1 << layers {
+                let rows = self.part(rows, below, index);
                 self.inverse(rows, below, place + (index << below));
             }
         }
-        by_layers!(layers, kernel.inverse::<R>(rows_mut(rows), place >> below));
+        by_layers!(layers, kernel.inverse::<R>(self.parts_mut(rows, below), place >> below));
     }
 
     /// The transform to the 2^log places from `place` on, as far as they are wanted.
@@ -120,9 +183,10 @@ impl Transform {
     ) {
         let (layers, below) = self.split(log);
         let kernel = self.kernel;
-        by_layers!(layers, kernel.forward::<R>(rows_mut(rows), place >> below));
+        by_layers!(layers, kernel.forward::<R>(self.parts_mut(rows, below), place >> below));
         if below > 0 {
-            for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
+            for index in 0..1 << layers {
+                let rows = self.part(rows, below, index);
                 let place = place + (index << below);
                 if is_wanted(place..place + (1 << below)) {
                     self.forward(rows, below, place, is_wanted);
@@ -158,11 +222,15 @@ impl Transform {
         let kernel = self.kernel;
         if below == 0 {
             let shards = &mut shards[place..];
-            by_layers!(layers, kernel.store::<R>(rows_ref(rows), sinks(shards, range), place));
+            by_layers!(
+                layers,
+                kernel.store::<R>(self.parts(rows, below), sinks(shards, range), place)
+            );
             return;
         }
-        by_layers!(layers, kernel.forward::<R>(rows_mut(rows), place >> below));
-        for (index, rows) in rows.chunks_exact_mut(self.len(below)).enumerate() {
+        by_layers!(layers, kernel.forward::<R>(self.parts_mut(rows, below), place >> below));
+        for index in 0..1 << layers {
+            let rows = self.part(rows, below, index);
             self.store_from(rows, below, place + (index << below), range, shards);
         }
     }
@@ -189,14 +257,4 @@ fn sinks<'a, P: AsMut<[u8]>, const R: usize>(
         Some(shard) => &mut shard.as_mut()[range.clone()],
         None => &mut [],
     })
-}
-
-fn rows_ref<const R: usize>(rows: &[u8]) -> [&[u8]; R] {
-    let mut parts = rows.chunks_exact(rows.len() / R);
-    array::from_fn(|_| parts.next().expect("R parts"))
-}
-
-fn rows_mut<const R: usize>(rows: &mut [u8]) -> [&mut [u8]; R] {
-    let mut parts = rows.chunks_exact_mut(rows.len() / R);
-    array::from_fn(|_| parts.next().expect("R parts"))
 }

@@ -8,10 +8,11 @@ use crate::kernels::ROW_UNIT;
 use crate::locator::Locator;
 use crate::recover::Factors;
 use crate::survey::Survey;
+use crate::transform::Transform;
 
 /// Bytes of the rows of one transform, unless it has too many. Two of them and the shards are to
 /// stay in the second-level cache of a core.
-const ROWS_LEN: usize = 256 * 1024;
+const ROWS_LEN: usize = 4096 * 1024;
 
 /// Bytes of a row at most.
 const TILE_MAX: usize = 1280;
@@ -42,11 +43,14 @@ pub struct Workspace {
 impl Workspace {
     /// Takes the memory. The first call in a process makes tables, see the crate's page.
     pub fn new(largest: Code) -> Workspace {
-        let rows = (0..=largest.log()).map(|log| tile(log) << log).max().unwrap_or(0);
+        let rows = (0..=largest.log())
+            .map(|log| Transform::new(largest.kernel(), tile(log)).len(log))
+            .max()
+            .unwrap_or(0);
         Workspace {
             data_count: largest.data_count(),
             parity_count: largest.parity_count(),
-            rows: vec![0; 2 * rows + ALIGNMENT],
+            rows: vec![0; 2 * rows + ALIGNMENT + 8192],
             logarithms: Logarithms::shared(),
             survey: Survey::new(&largest),
             locator: Locator::new(largest.place_count()),
@@ -81,7 +85,7 @@ impl Workspace {
 
     /// The survey, memory for rows in two halves, and what was computed by `locate`.
     pub(crate) fn parts(&mut self) -> (&Survey, (&mut [u8], &mut [u8]), Factors<'_>) {
-        let len = (self.rows.len() - ALIGNMENT) / 2;
+        let len = (self.rows.len() - ALIGNMENT - 8192) / 2;
         let factors = Factors { logarithms: self.logarithms, sums: &self.sums };
         (&self.survey, split_aligned(&mut self.rows, len), factors)
     }
@@ -89,5 +93,7 @@ impl Workspace {
 
 fn split_aligned(memory: &mut [u8], len: usize) -> (&mut [u8], &mut [u8]) {
     let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-    memory[start..start + 2 * len].split_at_mut(len)
+    let (first, second) = memory[start..].split_at_mut(len);
+    let gap = (4096 + 2048 - len % 4096) % 4096;
+    (first, &mut second[gap..gap + len])
 }

@@ -3,10 +3,11 @@
 use std::arch::x86_64::*;
 
 use super::SHARD_UNIT;
-use super::vector::{factors, forward_layers, inverse_layers, load_shards, vector_kernels};
+use super::vector::{factors, fetch, forward_layers, inverse_layers, load_shards, vector_kernels};
 use crate::maps::{self, MATRICES};
 
 const LEN: usize = 64;
+const HALF: usize = LEN / 2;
 /// Rows at once in sums: with their maps, sixteen, they fit the registers.
 const SOURCES: usize = 4;
 
@@ -71,8 +72,8 @@ fn apply(map: Map, vector: Vector) -> Vector {
 fn load_wire(shard: &[u8], at: usize) -> Pair {
     match shard.as_chunks::<PAIR>().0.get(at) {
         Some(bytes) => {
-            let pair = load_pair(bytes);
-            deal(pair.0, pair.1)
+            let [a, b, c, d] = bytes.as_chunks::<HALF>().0 else { unreachable!("four halves") };
+            (load_halves(a, c), load_halves(b, d))
         }
         None => load_last(shard, at),
     }
@@ -81,10 +82,13 @@ fn load_wire(shard: &[u8], at: usize) -> Pair {
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn store_wire(bytes: Pair, shard: &mut [u8], at: usize) {
-    let pieces = deal(bytes.0, bytes.1);
     match shard.as_chunks_mut::<PAIR>().0.get_mut(at) {
-        Some(bytes) => store_pair(pieces, bytes),
-        None => store_last(pieces.0, shard, at),
+        Some(piece) => {
+            let [a, b, c, d] = piece.as_chunks_mut::<HALF>().0 else { unreachable!("four halves") };
+            store_halves(bytes.0, a, c);
+            store_halves(bytes.1, b, d);
+        }
+        None => store_last(deal(bytes.0, bytes.1).0, shard, at),
     }
 }
 
@@ -105,6 +109,28 @@ fn load_last(shard: &[u8], at: usize) -> Pair {
 fn store_last(bytes: Vector, shard: &mut [u8], at: usize) {
     if let Some(piece) = shard.as_chunks_mut::<SHARD_UNIT>().0.get_mut(2 * at) {
         store_vector(bytes, piece);
+    }
+}
+
+/// A vector from two places. Shards lie anywhere, and loads of half the length cross the lines of
+/// the cache half as often.
+#[inline]
+#[target_feature(enable = "avx512f,gfni")]
+fn load_halves(lower: &[u8; HALF], upper: &[u8; HALF]) -> Vector {
+    // SAFETY: both are HALF bytes long, and the loads want no alignment.
+    let (lower, upper) = unsafe {
+        (_mm256_loadu_si256(lower.as_ptr().cast()), _mm256_loadu_si256(upper.as_ptr().cast()))
+    };
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(lower), upper)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,gfni")]
+fn store_halves(vector: Vector, lower: &mut [u8; HALF], upper: &mut [u8; HALF]) {
+    // SAFETY: both are HALF bytes long and ours, and the stores want no alignment.
+    unsafe {
+        _mm256_storeu_si256(lower.as_mut_ptr().cast(), _mm512_castsi512_si256(vector));
+        _mm256_storeu_si256(upper.as_mut_ptr().cast(), _mm512_extracti64x4_epi64::<1>(vector));
     }
 }
 

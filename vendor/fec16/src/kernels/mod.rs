@@ -159,10 +159,11 @@ impl Kernel {
     pub(crate) fn load<const R: usize>(
         self,
         shards: [&[u8]; R],
+        ahead: [&[u8]; R],
         rows: [&mut [u8]; R],
         place: usize,
     ) {
-        dispatch!(self, load::<R>(shards, rows, place));
+        dispatch!(self, load::<R>(shards, ahead, rows, place));
     }
 
     /// Further layers of the inverse transform, on R values that lie 2^i apart. `place` is the word
@@ -187,11 +188,12 @@ impl Kernel {
     pub(crate) fn load_fold<const R: usize>(
         self,
         shards: [&[u8]; R],
+        ahead: [&[u8]; R],
         sums: [&mut [u8]; R],
         place: usize,
         factor: Option<u16>,
     ) {
-        dispatch!(self, load_fold::<R>(shards, sums, place, factor));
+        dispatch!(self, load_fold::<R>(shards, ahead, sums, place, factor));
     }
 
     /// Layers of the transform, the opposite of `inverse`.

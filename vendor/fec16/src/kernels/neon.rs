@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::vector::{
-    factors, forward_layers, halves, halves_mut, inverse_layers, load_shards, vector_kernels,
+    factors, fetch, forward_layers, halves, halves_mut, inverse_layers, load_shards, vector_kernels,
 };
 use crate::maps::{self, HALVES};
 

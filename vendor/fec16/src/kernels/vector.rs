@@ -202,17 +202,26 @@ macro_rules! vector_kernels {
             row.as_chunks_mut().0
         }
 
+        /// Has the processor fetch what is needed soon.
+        #[inline]
+        fn fetch_all(shards: &[&[u8]], at: usize) {
+            for shard in shards {
+                fetch(shard, at * PAIR, PAIR);
+            }
+        }
+
         /// See `Kernel::load`.
         $(#[$features])?
         pub(super) fn load<const R: usize>(
             shards: [&[u8]; R],
+            ahead: [&[u8]; R],
             rows: [&mut [u8]; R],
             place: usize,
         ) {
             if is_small::<R>(place) {
-                load_by::<R, true>(shards, rows, place);
+                load_by::<R, true>(shards, ahead, rows, place);
             } else {
-                load_by::<R, false>(shards, rows, place);
+                load_by::<R, false>(shards, ahead, rows, place);
             }
         }
 
@@ -220,12 +229,14 @@ macro_rules! vector_kernels {
         $(#[$features])?
         fn load_by<const R: usize, const SMALL: bool>(
             shards: [&[u8]; R],
+            ahead: [&[u8]; R],
             rows: [&mut [u8]; R],
             place: usize,
         ) {
             let (factors, maps) = (factors!(place, R), inward());
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
+                fetch_all(&ahead, at);
                 let x = load_shards!(shards, R, at, maps);
                 let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
@@ -238,15 +249,16 @@ macro_rules! vector_kernels {
         $(#[$features])?
         pub(super) fn load_fold<const R: usize>(
             shards: [&[u8]; R],
+            ahead: [&[u8]; R],
             sums: [&mut [u8]; R],
             place: usize,
             by: Option<u16>,
         ) {
             match (is_small::<R>(place), by) {
-                (true, None) => load_fold_by::<R, true, false>(shards, sums, place, 0),
-                (false, None) => load_fold_by::<R, false, false>(shards, sums, place, 0),
-                (true, Some(by)) => load_fold_by::<R, true, true>(shards, sums, place, by),
-                (false, Some(by)) => load_fold_by::<R, false, true>(shards, sums, place, by),
+                (true, None) => load_fold_by::<R, true, false>(shards, ahead, sums, place, 0),
+                (false, None) => load_fold_by::<R, false, false>(shards, ahead, sums, place, 0),
+                (true, Some(by)) => load_fold_by::<R, true, true>(shards, ahead, sums, place, by),
+                (false, Some(by)) => load_fold_by::<R, false, true>(shards, ahead, sums, place, by),
             }
         }
 
@@ -254,6 +266,7 @@ macro_rules! vector_kernels {
         $(#[$features])?
         fn load_fold_by<const R: usize, const SMALL: bool, const BY: bool>(
             shards: [&[u8]; R],
+            ahead: [&[u8]; R],
             sums: [&mut [u8]; R],
             place: usize,
             by: u16,
@@ -261,6 +274,7 @@ macro_rules! vector_kernels {
             let (factors, maps, by) = (factors!(place, R), inward(), factor(by));
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
+                fetch_all(&ahead, at);
                 let x = load_shards!(shards, R, at, maps);
                 let x = inverse_layers!(x, R, SMALL, factors);
                 for (x, sum) in x.into_iter().zip(&mut sums) {
@@ -441,11 +455,12 @@ macro_rules! vector_kernels {
         ) {
             let (columns, more_columns) = by.as_chunks::<SOURCES>();
             let (groups, more_shards) = shards.as_chunks::<SOURCES>();
-            for (columns, group) in columns.iter().zip(groups) {
-                combine_group::<R, SOURCES>(columns, group, &mut sums);
+            for (index, (columns, group)) in columns.iter().zip(groups).enumerate() {
+                let ahead = groups.get(index + 1).map_or(&[][..], |group| group);
+                combine_group::<R, SOURCES>(columns, group, ahead, &mut sums);
             }
             for (column, shard) in more_columns.iter().zip(more_shards) {
-                combine_group::<R, 1>(&[*column], &[*shard], &mut sums);
+                combine_group::<R, 1>(&[*column], &[*shard], &[], &mut sums);
             }
         }
 
@@ -454,6 +469,7 @@ macro_rules! vector_kernels {
         fn combine_group<const R: usize, const S: usize>(
             by: &[[u16; R]; S],
             shards: &[&[u8]; S],
+            ahead: &[&[u8]],
             sums: &mut [&mut [u8]; R],
         ) {
             let mut factors = [[[map(0); 4]; S]; R];
@@ -465,6 +481,7 @@ macro_rules! vector_kernels {
                 }
             }
             for at in 0..sums[0].len() / PAIR {
+                fetch_all(ahead, at);
                 let mut x = [(zero(), zero()); S];
                 for (x, shard) in x.iter_mut().zip(shards) {
                     *x = load_wire(shard, at);
@@ -546,4 +563,19 @@ pub(super) fn halves(shard: &[u8], at: usize) -> Option<(&[u8; 16], &[u8; 16])> 
 pub(super) fn halves_mut(shard: &mut [u8], at: usize) -> Option<(&mut [u8; 16], &mut [u8; 16])> {
     let (low, high) = piece_mut(shard, at / 2)?.split_at_mut(SHARD_UNIT / 2);
     Some((&mut low.as_chunks_mut().0[at % 2], &mut high.as_chunks_mut().0[at % 2]))
+}
+
+/// Has the processor fetch `len` bytes from `at` on, where there are so many.
+#[inline]
+pub(super) fn fetch(bytes: &[u8], at: usize, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if at + len <= bytes.len() {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in (at..at + len).step_by(64) {
+            // SAFETY: a hint about an address may be given for any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(line).cast()) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at, len);
 }
