@@ -16,4 +16,5 @@ mod workspace;
 pub use code::Code;
 pub use error::Error;
 pub use kernels::Backend;
+pub use maps::TABLES_LEN;
 pub use workspace::Workspace;

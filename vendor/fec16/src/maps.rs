@@ -180,7 +180,7 @@ pub(crate) static HALVES: [[[u8; 16]; 2]; COUNT] = {
 
 /// Bytes of memory that the tables of this crate take, with the logarithms that are made at first
 /// use.
-pub(crate) const TABLES_LEN: usize =
+pub const TABLES_LEN: usize =
     size_of::<[[[u8; 16]; 2]; COUNT]>() + size_of::<[u64; COUNT]>() + 256 + 512 + 4 * 65_536;
 
 #[cfg(test)]
