@@ -35,7 +35,7 @@ impl Code {
         let places = chunk..chunk + data.len();
         for start in (0..len).step_by(tile(log)) {
             let range = start..len.min(start + tile(log));
-            let transform = Transform::new(self.kernel(), range.len());
+            let transform = Transform::new(self, workspace.logarithms, range.len(), len);
             let (sums, rows) = workspace.rows(transform.len(log));
             let shard = |place: usize| match data.get(place - chunk) {
                 Some(shard) => &shard.as_ref()[range.clone()],

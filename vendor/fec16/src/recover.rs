@@ -86,7 +86,7 @@ struct Work<'a, R> {
 /// The numbers that the methods multiply by.
 #[derive(Clone, Copy)]
 pub(crate) struct Factors<'a> {
-    pub(crate) logarithms: &'a Logarithms,
+    pub(crate) logarithms: &'static Logarithms,
     /// The sums of `Locator`: of the missing shards, then of the parity shards in use.
     pub(crate) sums: &'a [u32],
 }
@@ -126,7 +126,7 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
         wanted: &[u32],
         lost: &mut [(usize, L)],
     ) {
-        let row = Transform::new(self.kernel(), range.len()).row;
+        let row = Transform::new(self.code, self.factors.logarithms, range.len(), self.len).row;
         let sums = &mut sums[..N * row];
         sums.fill(0);
         let mut bases = [(0, 0); N];
@@ -186,7 +186,8 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
         let log = self.plan.log;
         for start in (0..self.len).step_by(tile(log)) {
             let range = start..self.len.min(start + tile(log));
-            let transform = Transform::new(self.kernel(), range.len());
+            let transform =
+                Transform::new(self.code, self.factors.logarithms, range.len(), self.len);
             let sums = &mut sums[..transform.len(log)];
             let rows = &mut rows[..transform.len(log)];
             sums.fill(0);

@@ -7,7 +7,12 @@
 use std::array;
 use std::ops::Range;
 
+use crate::code::Code;
+use crate::field::Logarithms;
 use crate::kernels::{Kernel, ROW_UNIT};
+
+/// Bytes of data that come fast enough unasked: those that fit the caches of a core.
+const NEAR_LEN: usize = 2 << 20;
 
 /// Calls a function of R values for 2^layers of them.
 macro_rules! by_layers {
@@ -27,12 +32,26 @@ pub(crate) struct Transform {
     pub(crate) kernel: Kernel,
     /// Bytes of a row, a multiple of `ROW_UNIT`.
     pub(crate) row: usize,
+    logarithms: &'static Logarithms,
+    /// Whether shards are asked for before they are needed.
+    is_far: bool,
 }
 
 impl Transform {
-    /// For tiles of this many bytes of a shard.
-    pub(crate) fn new(kernel: Kernel, tile: usize) -> Transform {
-        Transform { kernel, row: tile.next_multiple_of(ROW_UNIT) }
+    /// For tiles of this many bytes of each of the data shards of a code, which are `len` bytes
+    /// long.
+    pub(crate) fn new(
+        code: &Code,
+        logarithms: &'static Logarithms,
+        tile: usize,
+        len: usize,
+    ) -> Transform {
+        Transform {
+            kernel: code.kernel(),
+            row: tile.next_multiple_of(ROW_UNIT),
+            logarithms,
+            is_far: code.data_count() * len > NEAR_LEN,
+        }
     }
 
     /// Bytes of 2^log rows.
@@ -102,7 +121,7 @@ impl Transform {
                 layers,
                 kernel.load::<R>(
                     sources(place, shard),
-                    sources(place + (1 << log), shard),
+                    self.ahead(place + (1 << log), shard),
                     self.parts_mut(rows, below),
                     place
                 )
@@ -129,6 +148,12 @@ impl Transform {
         factor: Option<u16>,
         shard: &impl Fn(usize) -> &'a [u8],
     ) {
+        let few = present.end.saturating_sub(place).next_power_of_two().ilog2();
+        if few + 2 <= log {
+            self.load(rows, few, place, present, shard);
+            self.spread(rows, sums, few..log, place, factor);
+            return;
+        }
         let (layers, below) = self.split(log);
         let kernel = self.kernel;
         if below == 0 {
@@ -137,7 +162,7 @@ impl Transform {
                 layers,
                 kernel.load_fold::<R>(
                     sources(shards, shard),
-                    sources(shards + (1 << log), shard),
+                    self.ahead(shards + (1 << log), shard),
                     self.parts_mut(sums, below),
                     place,
                     factor
@@ -158,6 +183,29 @@ impl Transform {
                 factor
             )
         );
+    }
+
+    /// The upper layers of an inverse transform where there is nothing but in the first part, added
+    /// to `sums`. Every layer makes of (x, 0) the pair ((1 + t) x, x).
+    fn spread(
+        self,
+        rows: &mut [u8],
+        sums: &mut [u8],
+        layers: Range<u32>,
+        place: usize,
+        factor: Option<u16>,
+    ) {
+        let below = layers.start;
+        let start = self.logarithms.log(factor.map_or(1, usize::from));
+        for index in 0..1_usize << layers.len() {
+            let log = layers
+                .clone()
+                .filter(|layer| index >> (layer - below) & 1 == 0)
+                .map(|layer| self.logarithms.log(1 ^ (place >> layer)));
+            let factor = self.logarithms.power(start + log.sum::<u32>());
+            let part = self.part(sums, below, index);
+            self.kernel.combine_rows(&[[factor]], &[&rows[..part.len()]], [part]);
+        }
     }
 
     /// The inverse transform of the rows of the 2^log places from `place` on.
@@ -233,6 +281,15 @@ impl Transform {
             let rows = self.part(rows, below, index);
             self.store_from(rows, below, place + (index << below), range, shards);
         }
+    }
+
+    /// What is needed next, if it is to be asked for.
+    fn ahead<'a, const R: usize>(
+        self,
+        place: usize,
+        shard: &impl Fn(usize) -> &'a [u8],
+    ) -> [&'a [u8]; R] {
+        if self.is_far { sources(place, shard) } else { [&[]; R] }
     }
 
     /// The layers of the pass that pairs the most distant of 2^log values, and the layers below.

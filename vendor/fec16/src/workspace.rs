@@ -32,7 +32,7 @@ pub struct Workspace {
     pub(crate) data_count: usize,
     pub(crate) parity_count: usize,
     rows: Vec<u8>,
-    logarithms: &'static Logarithms,
+    pub(crate) logarithms: &'static Logarithms,
     pub(crate) survey: Survey,
     locator: Locator,
     /// Places of the missing shards.
@@ -43,15 +43,16 @@ pub struct Workspace {
 impl Workspace {
     /// Takes the memory. The first call in a process makes tables, see the crate's page.
     pub fn new(largest: Code) -> Workspace {
+        let logarithms = Logarithms::shared();
         let rows = (0..=largest.log())
-            .map(|log| Transform::new(largest.kernel(), tile(log)).len(log))
+            .map(|log| Transform::new(&largest, logarithms, tile(log), 0).len(log))
             .max()
             .unwrap_or(0);
         Workspace {
             data_count: largest.data_count(),
             parity_count: largest.parity_count(),
             rows: vec![0; 2 * rows + ALIGNMENT + 8192],
-            logarithms: Logarithms::shared(),
+            logarithms,
             survey: Survey::new(&largest),
             locator: Locator::new(largest.place_count()),
             places: Vec::with_capacity(largest.parity_count()),

@@ -48,27 +48,30 @@ macro_rules! inverse_layers {
 }
 pub(super) use inverse_layers;
 
-/// The layers of the transform on R values, the farthest pairs first.
+/// The layers of the transform on R values, the farthest pairs first. `FIRST` are those at word 0:
+/// the first factor of each layer is 0 then.
 macro_rules! forward_layers {
-    ($x:expr, $R:expr, $SMALL:expr, $factors:expr) => {{
+    ($x:expr, $R:expr, $SMALL:expr, $FIRST:expr, $factors:expr) => {{
         let mut x = $x;
         if $R > 4 {
-            forward_layers!(layer 2 of x, $R, $SMALL, $factors);
+            forward_layers!(layer 2 of x, $R, $SMALL, $FIRST, $factors);
         }
         if $R > 2 {
-            forward_layers!(layer 1 of x, $R, $SMALL, $factors);
+            forward_layers!(layer 1 of x, $R, $SMALL, $FIRST, $factors);
         }
         if $R > 1 {
-            forward_layers!(layer 0 of x, $R, $SMALL, $factors);
+            forward_layers!(layer 0 of x, $R, $SMALL, $FIRST, $factors);
         }
         x
     }};
-    (layer $layer:literal of $x:ident, $R:expr, $SMALL:expr, $factors:expr) => {
+    (layer $layer:literal of $x:ident, $R:expr, $SMALL:expr, $FIRST:expr, $factors:expr) => {
         for block in 0..$R >> ($layer + 1) {
             for j in 0..1 << $layer {
                 let i = (block << ($layer + 1)) + j;
                 let k = i + (1 << $layer);
-                $x[i] = add_multiple::<$SMALL>($x[i], $x[k], &$factors[$layer][block]);
+                if !$FIRST || block > 0 {
+                    $x[i] = add_multiple::<$SMALL>($x[i], $x[k], &$factors[$layer][block]);
+                }
                 $x[k] = (add($x[k].0, $x[i].0), add($x[k].1, $x[i].1));
             }
         }
@@ -205,8 +208,10 @@ macro_rules! vector_kernels {
         /// Has the processor fetch what is needed soon.
         #[inline]
         fn fetch_all(shards: &[&[u8]], at: usize) {
-            for shard in shards {
-                fetch(shard, at * PAIR, PAIR);
+            if shards.first().is_some_and(|shard| !shard.is_empty()) {
+                for shard in shards {
+                    fetch(shard, at * PAIR, PAIR);
+                }
             }
         }
 
@@ -325,16 +330,18 @@ macro_rules! vector_kernels {
         /// See `Kernel::forward`.
         $(#[$features])?
         pub(super) fn forward<const R: usize>(rows: [&mut [u8]; R], place: usize) {
-            if is_small::<R>(place) {
-                forward_by::<R, true>(rows, place);
+            if place == 0 {
+                forward_by::<R, true, true>(rows, place);
+            } else if is_small::<R>(place) {
+                forward_by::<R, true, false>(rows, place);
             } else {
-                forward_by::<R, false>(rows, place);
+                forward_by::<R, false, false>(rows, place);
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn forward_by<const R: usize, const SMALL: bool>(rows: [&mut [u8]; R], place: usize) {
+        fn forward_by<const R: usize, const SMALL: bool, const FIRST: bool>(rows: [&mut [u8]; R], place: usize) {
             let factors = factors!(place, R);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
@@ -342,7 +349,7 @@ macro_rules! vector_kernels {
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = forward_layers!(x, R, SMALL, factors);
+                let x = forward_layers!(x, R, SMALL, FIRST, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
                 }
@@ -395,16 +402,18 @@ macro_rules! vector_kernels {
             shards: [&mut [u8]; R],
             place: usize,
         ) {
-            if is_small::<R>(place) {
-                store_by::<R, true>(rows, shards, place);
+            if place == 0 {
+                store_by::<R, true, true>(rows, shards, place);
+            } else if is_small::<R>(place) {
+                store_by::<R, true, false>(rows, shards, place);
             } else {
-                store_by::<R, false>(rows, shards, place);
+                store_by::<R, false, false>(rows, shards, place);
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn store_by<const R: usize, const SMALL: bool>(
+        fn store_by<const R: usize, const SMALL: bool, const FIRST: bool>(
             rows: [&[u8]; R],
             mut shards: [&mut [u8]; R],
             place: usize,
@@ -416,7 +425,7 @@ macro_rules! vector_kernels {
                 for (x, row) in x.iter_mut().zip(&rows) {
                     *x = load_pair(&row[at]);
                 }
-                let x = forward_layers!(x, R, SMALL, factors);
+                let x = forward_layers!(x, R, SMALL, FIRST, factors);
                 for (x, shard) in x.into_iter().zip(&mut shards) {
                     store_wire(leave(x, maps), shard, at);
                 }
