@@ -46,6 +46,8 @@ pub enum Error {
         /// As many as were given.
         found: usize,
     },
+    /// The shard was added and is not among those received.
+    Withdrawn(usize),
 }
 
 impl fmt::Display for Error {
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
             }
             Error::Memory => write!(f, "code or shards larger than the memory taken"),
             Error::TooFew { needed, found } => write!(f, "{found} shards of {needed} needed"),
+            Error::Withdrawn(index) => write!(f, "shard {index} added and not received"),
         }
     }
 }

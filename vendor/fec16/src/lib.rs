@@ -3,6 +3,7 @@
 mod code;
 mod error;
 mod field;
+mod incremental;
 mod kernels;
 mod locator;
 mod maps;
@@ -15,6 +16,7 @@ mod workspace;
 
 pub use code::Code;
 pub use error::Error;
+pub use incremental::{Protector, Recoverer};
 pub use kernels::Backend;
 pub use maps::TABLES_LEN;
 pub use workspace::Workspace;

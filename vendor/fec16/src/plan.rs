@@ -40,6 +40,17 @@ impl Plan {
         Plan { method, log, block }
     }
 
+    /// The same with transforms of the size that the parity has.
+    pub(crate) fn whole(code: &Code, survey: &mut Survey) -> Plan {
+        let is_enough = survey.choose(0..code.parity_count());
+        debug_assert!(is_enough, "k shards arrived");
+        let method = match Plan::cheapest(code, survey, code.log()) {
+            Method::Direct => Method::Syndrome,
+            method => method,
+        };
+        Plan { method, log: code.log(), block: 0 }
+    }
+
     fn cheapest(_code: &Code, survey: &Survey, log: u32) -> Method {
         let count = survey.missing.len();
         if count <= 1 {

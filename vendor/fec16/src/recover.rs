@@ -63,7 +63,7 @@ impl Code {
         let plan = Plan::new(self, &mut workspace.survey, method);
         workspace.locate(self);
         let (survey, rows, factors) = workspace.parts();
-        let work = Work { code: self, survey, plan, received, len, factors };
+        let work = Work { code: self, survey, plan, received, len, factors, added: &[] };
         match plan.method {
             Method::Direct => work.direct(rows, lost),
             Method::Syndrome | Method::Transform => work.by_syndromes(rows, lost),
@@ -73,14 +73,16 @@ impl Code {
 }
 
 /// What the methods have in common.
-struct Work<'a, R> {
-    code: &'a Code,
-    survey: &'a Survey,
-    plan: Plan,
-    received: &'a [(usize, R)],
+pub(crate) struct Work<'a, R> {
+    pub(crate) code: &'a Code,
+    pub(crate) survey: &'a Survey,
+    pub(crate) plan: Plan,
+    pub(crate) received: &'a [(usize, R)],
     /// Bytes of a shard.
-    len: usize,
-    factors: Factors<'a>,
+    pub(crate) len: usize,
+    pub(crate) factors: Factors<'a>,
+    /// Which data shards are in the sums already; beyond its end, none.
+    pub(crate) added: &'a [bool],
 }
 
 /// The numbers that the methods multiply by.
@@ -197,7 +199,7 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
     }
 
     /// Adds the inverse transforms of the data that arrived.
-    fn fold_data(
+    pub(crate) fn fold_data(
         &self,
         transform: Transform,
         sums: &mut [u8],
@@ -208,11 +210,21 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
         let first = self.code.chunk_count();
         let places = first..first + self.code.data_count();
         let shard = |place: usize| {
-            if places.contains(&place) { self.shard(place - first, range) } else { &[] }
+            let index = place - first;
+            let is_left = places.contains(&place) && self.is_left(index);
+            if is_left { self.shard(index, range) } else { &[] }
         };
         for place in places.clone().step_by(1 << log) {
-            transform.fold(rows, sums, log, place, &places, self.multiplier(place), &shard);
+            let end = places.end.min(place + (1 << log));
+            if (place - first..end - first).any(|index| self.is_left(index)) {
+                transform.fold(rows, sums, log, place, &places, self.multiplier(place), &shard);
+            }
         }
+    }
+
+    /// Whether a data shard arrived and is not in the sums.
+    fn is_left(&self, index: usize) -> bool {
+        self.survey.is_here(index) && self.added.get(index) != Some(&true)
     }
 
     /// What the values of the 2^log places from this one on are multiplied by.
@@ -227,7 +239,7 @@ impl<R: AsRef<[u8]>> Work<'_, R> {
     }
 
     /// From the sum of the inverse transforms of the data to lost shards.
-    fn finish<L: AsMut<[u8]>>(
+    pub(crate) fn finish<L: AsMut<[u8]>>(
         &self,
         transform: Transform,
         sums: &mut [u8],

@@ -54,6 +54,11 @@ impl Transform {
         }
     }
 
+    /// The same with rows of so many bytes, a multiple of `ROW_UNIT`.
+    pub(crate) fn with_row(self, row: usize) -> Transform {
+        Transform { row, ..self }
+    }
+
     /// Bytes of 2^log rows.
     pub(crate) fn len(self, log: u32) -> usize {
         self.offset(1 << log)

@@ -24,7 +24,7 @@ pub(crate) fn tile(log: u32) -> usize {
 }
 
 /// Rows are aligned to the lines of the cache.
-const ALIGNMENT: usize = 64;
+pub(crate) const ALIGNMENT: usize = 64;
 
 /// Memory for the work on blocks of a code, and of all codes that have no more shards of either
 /// kind. Nothing is allocated after it has been made.

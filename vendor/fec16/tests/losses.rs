@@ -80,3 +80,67 @@ fn every_back_end_recovers_random_blocks_from_random_shards() {
         }
     }
 }
+
+#[test]
+fn parity_is_the_same_in_pieces() {
+    let random = &mut Random(4);
+    for backend in Backend::ALL {
+        let Ok(largest) = Code::new(400, 130).unwrap().with_backend(backend) else { continue };
+        let mut protector = fec16::Protector::new(largest, 2 * 1280).unwrap();
+        for _ in 0..12 {
+            let code = Code::new(1 + random.below(400), 1 + random.below(130)).unwrap();
+            let code = code.with_backend(backend).unwrap();
+            let len = 64 * (1 + random.below(40));
+            let block = block(code, len, random);
+            let k = code.data_count();
+            let mut parity: Vec<Vec<u8>> =
+                (0..code.parity_count()).map(|_| random.bytes(len)).collect();
+
+            protector.begin(code, len).unwrap();
+            while protector.left() > 0 {
+                let first = k - protector.left();
+                let count = (1 + random.below(200)).min(protector.left());
+                protector.add(&block[first..first + count]).unwrap();
+            }
+            protector.finish(&mut parity).unwrap();
+
+            assert!(parity == block[k..], "{code:?} {len}");
+        }
+    }
+}
+
+#[test]
+fn lost_shards_are_recovered_as_others_arrive() {
+    let random = &mut Random(5);
+    for backend in Backend::ALL {
+        let Ok(largest) = Code::new(400, 130).unwrap().with_backend(backend) else { continue };
+        let mut recoverer = fec16::Recoverer::new(largest, 2 * 1280).unwrap();
+        for _ in 0..12 {
+            let code = Code::new(1 + random.below(400), 1 + random.below(130)).unwrap();
+            let code = code.with_backend(backend).unwrap();
+            let (k, m) = (code.data_count(), code.parity_count());
+            let len = 64 * (1 + random.below(40));
+            let block = block(code, len, random);
+            let mut order: Vec<usize> = (0..k + m).collect();
+            random.shuffle(&mut order);
+            let missing = order.split_off(k + random.below(m + 1));
+            order.sort_unstable();
+
+            recoverer.begin(code, len).unwrap();
+            for run in order.chunk_by(|a, b| a + 1 == *b).filter(|run| run[run.len() - 1] < k) {
+                if random.below(3) > 0 {
+                    recoverer.add(run[0], &block[run[0]..run[0] + run.len()]).unwrap();
+                }
+            }
+            let received: Vec<(usize, &[u8])> =
+                order.iter().map(|i| (*i, &block[*i][..])).collect();
+            let mut lost: Vec<(usize, Vec<u8>)> =
+                missing.iter().filter(|i| **i < k).map(|i| (*i, vec![0xEE; len])).collect();
+            recoverer.finish(&received, &mut lost).unwrap();
+
+            for (index, shard) in &lost {
+                assert!(*shard == block[*index], "shard {index} of {code:?}, {len} bytes");
+            }
+        }
+    }
+}
