@@ -39,9 +39,6 @@ use std::sync::OnceLock;
 /// Elements other than 0, and so the period of the powers of x.
 pub(crate) const ORDER: u32 = 65_535;
 
-/// Of 0, which is no power: a logarithm that adds nothing to a sum.
-const LOG_OF_0: u16 = 0;
-
 const POLYNOMIAL: u32 = 0x1002D;
 
 /// The basis, as polynomials.
@@ -152,6 +149,9 @@ const fn planes() -> [(u8, u8); 256] {
     planes
 }
 
+/// Bytes of the tables here.
+pub(crate) const TABLES_LEN: usize = size_of_val(&PLANES) + 2 * 2 * 65_536;
+
 /// A word as planes.
 pub(crate) fn to_planes(word: u16) -> (u8, u8) {
     let (low, high) = PLANES[usize::from(word >> 8)];
@@ -179,7 +179,7 @@ impl Logarithms {
 
     fn new() -> Logarithms {
         let (lower, upper) = (sums(&WORDS[..8]), sums(&WORDS[8..]));
-        let mut log = vec![LOG_OF_0; 1 << 16].into_boxed_slice();
+        let mut log = vec![0; 1 << 16].into_boxed_slice();
         let mut power = vec![1; 1 << 16].into_boxed_slice();
         let mut polynomial = 1_u32;
         for (exponent, power) in (0..ORDER as u16).zip(&mut power) {

@@ -36,7 +36,9 @@ struct Sums {
     code: Code,
     /// Bytes of a shard.
     len: usize,
+    len_max: usize,
     bytes: Vec<u8>,
+    /// Where they are aligned.
     start: usize,
 }
 
@@ -178,7 +180,7 @@ impl Sums {
             .unwrap_or(0);
         let bytes = vec![0; len + ALIGNMENT];
         let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-        Ok(Sums { workspace, code: largest, len: len_max, bytes, start })
+        Ok(Sums { workspace, code: largest, len: len_max, len_max, bytes, start })
     }
 
     fn begin(&mut self, code: Code, len: usize) -> Result<(), Error> {
@@ -186,7 +188,7 @@ impl Sums {
         let log = code.log();
         let size = Transform::new(&code, self.workspace.logarithms, tile(log), len).len(log)
             * len.div_ceil(tile(log));
-        if !self.workspace.suits(&code) || self.start + size > self.bytes.len() {
+        if !self.workspace.suits(&code) || len > self.len_max {
             return Err(Error::Memory);
         }
         (self.code, self.len) = (code, len);

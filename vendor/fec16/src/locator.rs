@@ -1,6 +1,12 @@
 //! Products of the distances between places, by their logarithms.
 //!
-//! TEXT
+//! Recovery needs, for each place y of some, the product of (x + y) over the places x of a set,
+//! divided by the same over another set. As sums of logarithms: f(y) = sum over x of g(x) log(x + y)
+//! with g(x) 1 on the first set, -1 on the second and 0 elsewhere. The distance of two places is
+//! their exclusive or, so this is a convolution over the group of words under exclusive or, and the
+//! Walsh transform turns it into products (Didier: Efficient erasure decoding of Reed-Solomon codes,
+//! 2009). Words below a power of two are closed under exclusive or, so no more places are needed
+//! than the block has. All numbers count modulo 65,535, the order of the multiplicative group.
 
 #![forbid(unsafe_code)]
 

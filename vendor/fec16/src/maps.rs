@@ -178,10 +178,12 @@ pub(crate) static HALVES: [[[u8; 16]; 2]; COUNT] = {
     halves
 };
 
-/// Bytes of memory that the tables of this crate take, with the logarithms that are made at first
-/// use.
-pub const TABLES_LEN: usize =
-    size_of::<[[[u8; 16]; 2]; COUNT]>() + size_of::<[u64; COUNT]>() + 256 + 512 + 4 * 65_536;
+/// Bytes of all tables of this crate: constants, and the 256 KiB that the first
+/// [`Workspace`](crate::Workspace) makes.
+pub const TABLES_LEN: usize = size_of_val(&HALVES)
+    + COUNT * size_of::<u64>()
+    + size_of_val(&TIMES_D)
+    + crate::field::TABLES_LEN;
 
 #[cfg(test)]
 mod tests {
@@ -227,9 +229,9 @@ mod tests {
 
     #[test]
     fn matrices_are_the_same_maps() {
-        for map in 0..COUNT {
+        for (map, matrix) in MATRICES.iter().enumerate() {
             for byte in [0x01, 0x02, 0x10, 0x80, 0xA7, 0xFF_u8] {
-                let rows = MATRICES[map].to_le_bytes();
+                let rows = matrix.to_le_bytes();
                 let image = (0..8)
                     .fold(0, |image, i| image | ((rows[7 - i] & byte).count_ones() as u8 & 1) << i);
                 assert_eq!(image, mapped(map, byte), "{map} {byte}");

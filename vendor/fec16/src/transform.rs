@@ -1,6 +1,54 @@
 //! The transform between the values of a polynomial and its coefficients, in n log n steps.
 //!
-//! TEXT
+//! It is the additive transform of Lin, Chung and Han (Novel polynomial basis and its application to
+//! Reed-Solomon erasure codes, FOCS 2014), in Cantor's basis (`field`), in which it is simplest.
+//!
+//! # The basis of polynomials
+//!
+//! Let si be the polynomial of degree 2^i that vanishes on the words below 2^i: s0(x) = x, and
+//! s(i+1)(x) = si(x)^2 + si(x). It is linear over the two-element field, and its value at word w is
+//! the word w >> i; at word 2^i it is 1, and its derivative is 1. Polynomials of degree below 2^n are
+//! written as sums of cj Xj with Xj the product of the si for which bit i of j is set. Xj has degree
+//! j, so that is a basis.
+//!
+//! # A layer
+//!
+//! Such a polynomial of degree below 2^(i+1) is f0(x) + si(x) f1(x), with f0 from the lower half of
+//! its coefficients and f1 from the upper one. Take its values at the 2^(i+1) words from w on, a
+//! multiple of that number. In the first half si has one value, t = w >> i; in the second half one
+//! as well, t + 1. So the values are
+//!
+//! - in the first half those of f0 + t f1 there,
+//! - in the second half those of f0 + t f1 + f1 there,
+//!
+//! and f0 + t f1 and f0 + t f1 + f1 are polynomials of degree below 2^i whose coefficients are sums
+//! of the two halves. Coefficient by coefficient that is the butterfly: x += t y, then y += x. Then
+//! both halves are transformed alike; n layers of 2^(n-1) butterflies do all. The inverse undoes
+//! them in the opposite order: y += x, then x += t y.
+//!
+//! # The code
+//!
+//! Parity shard j is the value at word j, data shard i the value at word m + i, with m the number of
+//! parity shards rounded up to a power of two; at all other words of the field the value is 0. (The
+//! parity shards up to m that nobody asked for are no exception: they are not sent.) A block is the
+//! values of a polynomial of degree below 2^16 - m, which leaves m values to be determined by the
+//! others, and any m values.
+//!
+//! So the inverse transform of all values has 0 for its last m coefficients. Those are easy to
+//! follow: the layers above log m compute them by y += x only, and they come out as the sum of the
+//! inverse transforms of the runs of m values, each on its own. Hence the inverse transform of the
+//! parity is the sum of those of the runs of data, and the parity is the transform of that sum to
+//! the words from 0 on. That is m log m steps for each run, and the runs may come one by one.
+//! Values that are 0 contribute nothing, so a short block costs what it holds.
+//!
+//! This is the code that Leopard (C. Taylor) calls its high rate one, in any proportion of data and
+//! parity.
+//!
+//! # Memory
+//!
+//! Passes take two or three layers at once (`kernels`). The first one reads the shards where they
+//! are, the last one writes them. Between, halves are finished one after the other, so that what
+//! has just been written is read again soon.
 
 #![forbid(unsafe_code)]
 

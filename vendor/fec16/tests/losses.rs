@@ -2,7 +2,7 @@
 
 mod random;
 
-use fec16::{Backend, Code, Workspace};
+use fec16::{Backend, Code, Method, Protector, Recoverer, Workspace};
 use random::Random;
 
 /// A block of random data with its parity.
@@ -27,9 +27,17 @@ fn recovers(code: Code, workspace: &mut Workspace, block: &[Vec<u8>], at_hand: &
         .collect();
 
     code.recover(workspace, &received, &mut lost).unwrap();
-
     for (index, shard) in &lost {
         assert!(*shard == block[*index], "shard {index} of {code:?} from {at_hand:?}");
+    }
+    for method in [Method::Direct, Method::Syndrome, Method::Transform] {
+        // Some of the lost shards are not wanted, and those that are come in another order.
+        let mut wanted: Vec<(usize, Vec<u8>)> =
+            lost.iter().rev().step_by(2).map(|(i, shard)| (*i, vec![0; shard.len()])).collect();
+        code.recover_by(method, workspace, &received, &mut wanted).unwrap();
+        for (index, shard) in &wanted {
+            assert!(*shard == block[*index], "{method:?}: shard {index} of {code:?}");
+        }
     }
 }
 
@@ -86,7 +94,7 @@ fn parity_is_the_same_in_pieces() {
     let random = &mut Random(4);
     for backend in Backend::ALL {
         let Ok(largest) = Code::new(400, 130).unwrap().with_backend(backend) else { continue };
-        let mut protector = fec16::Protector::new(largest, 2 * 1280).unwrap();
+        let mut protector = Protector::new(largest, 2 * 1280).unwrap();
         for _ in 0..12 {
             let code = Code::new(1 + random.below(400), 1 + random.below(130)).unwrap();
             let code = code.with_backend(backend).unwrap();
@@ -114,7 +122,7 @@ fn lost_shards_are_recovered_as_others_arrive() {
     let random = &mut Random(5);
     for backend in Backend::ALL {
         let Ok(largest) = Code::new(400, 130).unwrap().with_backend(backend) else { continue };
-        let mut recoverer = fec16::Recoverer::new(largest, 2 * 1280).unwrap();
+        let mut recoverer = Recoverer::new(largest, 2 * 1280).unwrap();
         for _ in 0..12 {
             let code = Code::new(1 + random.below(400), 1 + random.below(130)).unwrap();
             let code = code.with_backend(backend).unwrap();
@@ -143,4 +151,33 @@ fn lost_shards_are_recovered_as_others_arrive() {
             }
         }
     }
+}
+
+#[test]
+fn shards_lie_anywhere_in_one_buffer() {
+    // Packets of 149 bytes with the shard from byte 21 on, the parity behind the data.
+    let code = Code::new(5, 2).unwrap();
+    let workspace = &mut Workspace::new(code);
+    let mut buffer = Random(7).bytes(7 * 149);
+    let before = buffer.clone();
+
+    let mut shards: Vec<&mut [u8]> =
+        buffer.chunks_mut(149).map(|packet| &mut packet[21..]).collect();
+    let (data, parity) = shards.split_at_mut(5);
+    code.protect(workspace, data, parity).unwrap();
+
+    for (index, (packet, before)) in buffer.chunks(149).zip(before.chunks(149)).enumerate() {
+        assert_eq!(packet[..21], before[..21]);
+        assert_eq!(packet[21..] == before[21..], index < 5);
+    }
+    let complete = buffer.clone();
+    let mut shards: Vec<&mut [u8]> =
+        buffer.chunks_mut(149).map(|packet| &mut packet[21..]).collect();
+    let (first, others) = shards.split_at_mut(2);
+    first.iter_mut().for_each(|shard| shard.fill(0));
+    let received: Vec<(usize, &[u8])> =
+        others.iter().enumerate().map(|(at, shard)| (at + 2, &**shard)).collect();
+    let [a, b] = first else { unreachable!() };
+    code.recover(workspace, &received, &mut [(1, &mut **b), (0, &mut **a)]).unwrap();
+    assert!(buffer == complete);
 }

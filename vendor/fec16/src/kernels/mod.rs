@@ -149,13 +149,9 @@ impl Kernel {
         }
     }
 
-    /// Multiplications cost this much, in quarters of a pass over a row.
-    pub(crate) fn is_fast_at_products(self) -> bool {
-        matches!(self.0, Backend::Avx2Gfni | Backend::Avx512Gfni)
-    }
-
     /// The first layers of the inverse transform of R values in a row, from bytes of shards.
-    /// `place` is the word of the first, and a multiple of R.
+    /// `place` is the word of the first, and a multiple of R. The bytes of `ahead` are asked for on
+    /// the way.
     pub(crate) fn load<const R: usize>(
         self,
         shards: [&[u8]; R],

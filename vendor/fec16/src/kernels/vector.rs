@@ -109,9 +109,6 @@ macro_rules! vector_kernels {
         /// A word to multiply by: the maps of `maps::times`.
         type Factor = [Map; 3];
 
-        /// The factors of the layers of R <= 8 values: those of the pairs 1, 2, 4 apart.
-        type Factors = [[Factor; 4]; 3];
-
         #[inline]
         $(#[$features])?
         fn factor(word: u16) -> Factor {
