@@ -72,6 +72,9 @@ fn methods(goals: &mut Goals) {
 
 const METHODS: [Method; 3] = [Method::Direct, Method::Syndrome, Method::Transform];
 
+/// Shards by their index in the block.
+type List<S> = Vec<(usize, S)>;
+
 /// Lists for the loss of so many data shards all over the block; results are put in memory for as
 /// many.
 fn loss<'a, S>(
@@ -79,7 +82,7 @@ fn loss<'a, S>(
     parity: &'a [&mut [u8]],
     lost: usize,
     memory: impl Iterator<Item = S>,
-) -> (Vec<(usize, &'a [u8])>, Vec<(usize, S)>) {
+) -> (List<&'a [u8]>, List<S>) {
     let k = data.len();
     let mut here = vec![true; k];
     let lost: Vec<usize> = (0..lost).map(|number| number * k / lost).collect();
