@@ -96,8 +96,8 @@ pub(super) use load_shards;
 /// The file that uses it has the types `Vector` and `Map` (a map of bytes, ready for use), the
 /// length `LEN` of a vector in bytes, `SOURCES`, how many rows `combine` takes at once, and the
 /// functions `zero`, `add`, `add3`, `load_vector`, `store_vector`, `map`, `map_of_sum`, `apply`, and
-/// `load_wire` and `store_wire`, which have pieces of shards as planes of bytes; the second returns
-/// true where only a part was wanted.
+/// `load_wire` and `store_wire`, between the pieces of shards and pairs of lower and upper bytes;
+/// what lies behind the end of a shard is read as 0 and not written.
 macro_rules! vector_kernels {
     ($(#[$features:meta])?) => {
         /// Bytes of a pair.
