@@ -752,7 +752,7 @@ pub static APP: [Directive<App>; 3] = [
         syntax: "none | program [argument ...]",
         values: 1..=64,
         default: Fixed("none"),
-        when: Reload,
+        when: Session,
         set: |app, words| {
             app.command = value::command(words);
             Ok(())
