@@ -34,18 +34,18 @@ fn start(script: &str) -> (Daemon, Device) {
     (daemon, device)
 }
 
-/// Nothing is left of the first session.
+/// Nothing is left of a session.
 #[track_caller]
-fn is_gone(daemon: &Daemon) {
-    let folder = compositor(daemon);
+fn is_gone(daemon: &Daemon, session: u32) {
+    let folder = compositor(daemon, session);
     eventually("the compositor and its folder go", || {
         (!folder.exists() && programs(&folder).is_empty()).then_some(())
     });
 }
 
-/// The folder of the compositor of the first session.
-fn compositor(daemon: &Daemon) -> PathBuf {
-    daemon.folder().path().join("run/private/display-1")
+/// The folder of the compositor of a session.
+fn compositor(daemon: &Daemon, session: u32) -> PathBuf {
+    daemon.folder().path().join(format!("run/private/display-{session}"))
 }
 
 /// The numbers of programs whose command lines name this folder.
@@ -89,7 +89,7 @@ fn a_client_sees_a_desktop_of_its_own_types_in_it_and_leaves_nothing() {
         let typed = fs::read_to_string(own.join("typed")).unwrap_or_default();
         typed.contains("aBgr\u{fc}\u{df}").then_some(())
     });
-    screenshot(&compositor(&daemon), &shot);
+    screenshot(&compositor(&daemon, 1), &shot);
     let report = stream.report();
 
     assert_eq!(report["error"], Value::Null, "{report}");
@@ -101,7 +101,7 @@ fn a_client_sees_a_desktop_of_its_own_types_in_it_and_leaves_nothing() {
     let psnr = output(python().arg("tests/moonlight/compare.py").args([&record, &shot]));
     let psnr: f64 = String::from_utf8(psnr.stdout).unwrap().trim().parse().unwrap();
     assert!(psnr > PSNR_MIN, "{psnr} dB");
-    is_gone(&daemon);
+    is_gone(&daemon, 1);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn each_session_has_the_mode_that_its_client_wants() {
 
     assert_eq!(report["error"], Value::Null, "{report}");
     assert_eq!(report["video"]["pictures"]["size"], json!([1600, 900]));
-    is_gone(&daemon);
+    is_gone(&daemon, 1);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_app_that_ends_ends_its_session() {
 
     assert_eq!((&report["is_terminated"], &report["termination_code"]), (&json!(true), &json!(0)));
     daemon.wait_log("app ended");
-    is_gone(&daemon);
+    is_gone(&daemon, 1);
 }
 
 #[test]
@@ -135,14 +135,16 @@ fn a_compositor_that_dies_ends_its_session_and_the_next_is_as_good() {
 
     let stream = device.begin_stream(&["--seconds", "20"]);
     daemon.wait_log("first picture sent");
-    let killed = output(command("kill").arg("-KILL").args(programs(&compositor(&daemon))));
+    let killed = output(command("kill").arg("-KILL").args(programs(&compositor(&daemon, 1))));
     let report = stream.report();
     let next = device.stream(&["--seconds", "2"]);
 
     assert!(killed.status.success(), "{killed:?}");
     assert_eq!(report["is_terminated"], json!(true), "{report}");
     assert_eq!(next["error"], Value::Null, "{next}");
-    is_gone(&daemon);
+    for session in [1, 2] {
+        is_gone(&daemon, session);
+    }
 }
 
 #[test]
@@ -189,5 +191,5 @@ fn what_programs_of_the_desktop_play_is_heard() {
         assert!((heard - frequency).abs() < frequency * 0.02, "{tones:?}\n{}", daemon.log());
     }
     assert_eq!(tones.len(), 2);
-    is_gone(&daemon);
+    is_gone(&daemon, 1);
 }
