@@ -23,10 +23,17 @@ fn alone() -> MutexGuard<'static, ()> {
 /// A daemon whose Desktop runs a script in a terminal, and a device that is paired with it. `%` in
 /// the script is a folder that it can write to.
 fn start(script: &str) -> (Daemon, Device) {
+    start_lingering("0s", script)
+}
+
+/// As above, where apps wait so long for their clients.
+fn start_lingering(time: &str, script: &str) -> (Daemon, Device) {
     let folder = Folder::with_identity();
     let own = folder.folder("own", 0o700);
     let script = script.replace('%', own.to_str().unwrap());
-    let conf = format!("Display private\nApp Desktop\n    Command foot sh -c \"{script}\"");
+    let conf = format!(
+        "Display private\nLingerTime {time}\nApp Desktop\n    Command foot sh -c \"{script}\""
+    );
     let daemon = Daemon::start_in(folder, free_port(), &conf);
     daemon.wait_log("encoders: h264: software");
     let mut device = Device::new(&daemon, "127.0.0.1");
@@ -129,6 +136,61 @@ fn an_app_that_ends_ends_its_session() {
 }
 
 #[test]
+fn a_client_that_comes_back_finds_its_desktop_at_the_mode_that_it_asks_for_then() {
+    let _alone = alone();
+    let (daemon, device) = start_lingering("10m", "echo up >> %/starts; sleep 1000");
+
+    let first = device.stream(&["--seconds", "2"]);
+    daemon.wait_log("its display is kept for 600 s");
+    let words = ["--resume", "--mode", "1600x900x90", "--seconds", "2", "--quit"];
+    let second = device.stream(&words);
+
+    for (report, size) in [(first, [1280, 720]), (second, [1600, 900])] {
+        assert_eq!(report["error"], Value::Null, "{report}");
+        assert_eq!(report["video"]["pictures"]["size"], json!(size), "{report}");
+    }
+    daemon.wait_log("kept since the session before");
+    let starts = fs::read_to_string(daemon.folder().path().join("own/starts"));
+    assert_eq!(starts.unwrap(), "up\n");
+    is_gone(&daemon, 1);
+}
+
+#[test]
+fn a_desktop_that_nobody_comes_back_to_goes() {
+    let _alone = alone();
+    let table = [
+        ("3s", "did not come back", "sleep 1000"),
+        ("10m", "ended while", "while [ ! -e %/end ]; do sleep 0.1; done"),
+    ];
+    for (time, line, script) in table {
+        let (daemon, device) = start_lingering(time, script);
+
+        let report = device.stream(&["--seconds", "2"]);
+        daemon.wait_log("its display is kept");
+        assert!(compositor(&daemon, 1).exists());
+        daemon.folder().file("own/end", "", 0o600);
+
+        assert_eq!(report["error"], Value::Null, "{report}");
+        daemon.wait_log(line);
+        is_gone(&daemon, 1);
+    }
+}
+
+#[test]
+fn a_desktop_that_waits_for_its_client_ends_with_the_daemon() {
+    let _alone = alone();
+    let (daemon, device) = start_lingering("10m", "sleep 1000");
+    device.stream(&["--seconds", "2"]);
+    daemon.wait_log("its display is kept");
+    let compositor = compositor(&daemon, 1);
+
+    let (status, _folder) = daemon.stop();
+
+    assert!(status.success());
+    assert!(!compositor.exists() && programs(&compositor).is_empty());
+}
+
+#[test]
 fn a_compositor_that_dies_ends_its_session_and_the_next_is_as_good() {
     let _alone = alone();
     let (daemon, device) = start("sleep 60");
@@ -166,7 +228,8 @@ fn what_programs_of_the_desktop_play_is_heard() {
         .unwrap_or_else(|error| panic!("pulseaudio: {error}: run scripts/setup test"));
     eventually("the sound server is there", || socket.exists().then_some(()));
     let script = "sox -q -n -t wav - synth 60 sine 640 sine 1010 vol 0.5 channels 2 | paplay";
-    let conf = format!("Display private\nApp Desktop\n    Command sh -c \"{script}\"");
+    let conf =
+        format!("Display private\nLingerTime 0s\nApp Desktop\n    Command sh -c \"{script}\"");
     let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
         command.env("PULSE_SERVER", format!("unix:{}", socket.display()));
     });

@@ -28,7 +28,7 @@ use crate::listen::mgmt;
 use crate::listen::table::Key;
 use crate::pairing::{AttemptLimit, Ended, Pairings};
 use crate::quota::Quota;
-use crate::session::{End, Sessions};
+use crate::session::Sessions;
 use crate::trust::{Client, Trust};
 
 /// How long anything but a PIN may be waited for.
@@ -198,7 +198,7 @@ impl Daemon {
 
     /// The end has come: clients that stream and devices that wait for their PIN are told so.
     pub fn stop(&mut self, now: Instant) {
-        self.sessions.end_all(|_| true, &End::Stopped, now);
+        self.sessions.stop(now);
         while let Some(ended) = self.pairings.poll_waiting(now) {
             self.on_pairing_ended(ended, now);
         }
@@ -311,8 +311,15 @@ impl Daemon {
             ));
         }
         for run in self.sessions.runs() {
-            let title = self.apps.title(run.app).unwrap_or("an app that is gone");
-            lines.push(format!("state: app {title:?} of {} runs", run.client));
+            let title = &run.title;
+            let waits = match run.lingers {
+                None => String::new(),
+                Some(lingers) => {
+                    let since_s = now.duration_since(lingers.since).as_secs();
+                    format!(", and waits for it since {since_s} s")
+                }
+            };
+            lines.push(format!("state: app {title:?} of {:?} runs{waits}", run.client_name));
         }
         lines
     }

@@ -10,7 +10,6 @@ mod capture;
 mod conf;
 mod convert;
 mod daemon;
-#[allow(dead_code, reason = "whoever changes modes in a stream comes with a later change")]
 mod display;
 mod encode;
 mod errand;

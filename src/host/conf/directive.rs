@@ -26,6 +26,7 @@ const RUNTIME_SOCKET: &str = "/private/engine";
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const GAME_STREAM: [(&str, GameStream); 3] =
     [("lan", GameStream::Lan), ("off", GameStream::Off), ("on", GameStream::On)];
@@ -88,7 +89,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 52] = [
+pub static GLOBAL: [Directive<Conf>; 54] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -363,6 +364,18 @@ pub static GLOBAL: [Directive<Conf>; 52] = [
         show: |conf| value::emit_time(conf.idle_timeout),
     },
     Directive {
+        keyword: "LingerTime",
+        syntax: "time | forever",
+        values: 1..=1,
+        default: Fixed("5m"),
+        when: Session,
+        set: |conf, words| {
+            conf.linger_time = value::time_or_forever(&words[0], Duration::ZERO..=24 * HOUR)?;
+            Ok(())
+        },
+        show: |conf| conf.linger_time.map_or("forever".into(), value::emit_time),
+    },
+    Directive {
         keyword: "Capture",
         syntax: "auto | test",
         values: 1..=1,
@@ -385,6 +398,18 @@ pub static GLOBAL: [Directive<Conf>; 52] = [
             Ok(())
         },
         show: |conf| stream::emit_display(&conf.display),
+    },
+    Directive {
+        keyword: "Scale",
+        syntax: "number",
+        values: 1..=1,
+        default: Fixed("1"),
+        when: Session,
+        set: |conf, words| {
+            conf.scale_percent = stream::scale(&words[0])?;
+            Ok(())
+        },
+        show: |conf| stream::emit_scale(conf.scale_percent),
     },
     Directive {
         keyword: "MaxMode",

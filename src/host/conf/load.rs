@@ -125,6 +125,8 @@ impl Conf {
             sessions_max: 0,
             session_conflict: SessionConflict::Refuse,
             idle_timeout: Duration::ZERO,
+            linger_time: None,
+            scale_percent: 0,
             capture: Capture::Auto,
             display: Display::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
@@ -375,6 +377,14 @@ mod tests {
             ("MaxSessions 65", "1:13: '65' is not a number from 1 to 64"),
             ("SessionConflict join", "1:17: 'join' is not one of refuse, separate, takeover"),
             ("IdleTimeout 1s", "1:13: '1s' is not a time from 2s to 5m"),
+            (
+                "LingerTime 2",
+                "1:12: '2' has no unit, write a time from 0h to 24h, in ms, s, m or h",
+            ),
+            ("Scale 0.4", "1:7: '0.4' is not a number from 0.5 to 4, such as 1.25"),
+            ("Scale 1.255", "1:7: '1.255' is not a number from 0.5 to 4, such as 1.25"),
+            ("Scale +1", "1:7: '+1' is not a number from 0.5 to 4, such as 1.25"),
+            ("LingerTime never", "1:12: 'never' is not a time from 0h to 24h"),
             ("Capture desktop", "1:9: 'desktop' is not one of auto, test"),
             ("Display DP-1", "1:9: 'DP-1' is not one of auto, mirror, private, virtual"),
             (

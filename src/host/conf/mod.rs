@@ -89,6 +89,10 @@ pub struct Conf {
     pub session_conflict: SessionConflict,
     /// A session ends when nothing comes from its client for so long.
     pub idle_timeout: Duration,
+    /// How long an app waits for its client; without that, for as long as it takes.
+    pub linger_time: Option<Duration>,
+    /// Pixels of a display for each hundred that programs reckon with.
+    pub scale_percent: u32,
     /// Where pictures and sound come from.
     pub capture: Capture,
     /// Which display a session sees.

@@ -29,6 +29,8 @@ const SIZE_UNITS: [(&str, u64); 6] = [
 ];
 /// Bytes of a socket's buffer.
 const SOCKET_BUFFER_LEN: std::ops::RangeInclusive<u64> = 64 << 10..=512 << 20;
+/// How large programs may draw.
+const SCALE_PERCENT: std::ops::RangeInclusive<u32> = 50..=400;
 /// The highest number of a processor that sched_setaffinity(2) of glibc takes.
 const CPU_MAX: u16 = 1023;
 /// Bytes in the name of an output at most.
@@ -281,6 +283,23 @@ pub fn size(word: &Word) -> Result<usize, Complaint> {
 /// The text of [`size`].
 pub fn emit_size(len: usize) -> String {
     emit_with_unit(len as u64, &SIZE_UNITS)
+}
+
+/// How large programs draw, in percent.
+pub fn scale(word: &Word) -> Result<u32, Complaint> {
+    let parse = || {
+        let (whole, rest) = word.text.split_once('.').unwrap_or((&word.text, "0"));
+        let is_right = is_number(whole) && is_number(rest) && rest.len() <= 2;
+        let text = is_right.then(|| format!("{whole}{rest:0<2}"))?;
+        text.parse().ok().filter(|percent| SCALE_PERCENT.contains(percent))
+    };
+    parse().ok_or_else(|| word.complain("is not a number from 0.5 to 4, such as 1.25"))
+}
+
+/// The text of [`scale`].
+pub fn emit_scale(percent: u32) -> String {
+    let text = format!("{}.{:02}", percent / 100, percent % 100);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn is_number(text: &str) -> bool {

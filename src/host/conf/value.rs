@@ -95,6 +95,17 @@ pub fn time(word: &Word, range: RangeInclusive<Duration>) -> Result<Duration, Co
         .ok_or_else(|| word.complain(format_args!("is not a time from {range_text}")))
 }
 
+/// A time within the range, or none for `forever`.
+pub fn time_or_forever(
+    word: &Word,
+    range: RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Complaint> {
+    if word.text.eq_ignore_ascii_case("forever") {
+        return Ok(None);
+    }
+    time(word, range).map(Some)
+}
+
 fn time_in(text: &str, range: &RangeInclusive<Duration>) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (count, unit) = text.split_at(digits);

@@ -19,6 +19,8 @@ pub struct Attached {
     desktop: Desktop,
     output: String,
     mode: Mode,
+    /// Takes effect with its next mode.
+    pub scale_percent: u32,
     /// Only of an output that was made for the session.
     mark: Option<Mark>,
     journal: Arc<Journal>,
@@ -73,6 +75,7 @@ impl Attached {
             desktop,
             output: output.clone(),
             mode: wanted.mode,
+            scale_percent: wanted.scale_percent,
             mark: Some(mark),
             journal: Arc::clone(journal),
             session: wanted.session,
@@ -87,7 +90,7 @@ impl Attached {
             })?;
         }
         drop(turn);
-        sway::set_mode(&mut client, &output, wanted.mode)?;
+        sway::set_mode(&mut client, &output, wanted.mode, wanted.scale_percent)?;
         Ok(attached)
     }
 
@@ -104,6 +107,7 @@ impl Attached {
             desktop,
             output: output.name,
             mode,
+            scale_percent: wanted.scale_percent,
             mark: None,
             journal: Arc::clone(journal),
             session: wanted.session,
@@ -136,7 +140,7 @@ impl Attached {
     pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
         let mut client = self.desktop.connect()?;
         if self.mark.is_some() {
-            sway::set_mode(&mut client, &self.output, mode)?;
+            sway::set_mode(&mut client, &self.output, mode, self.scale_percent)?;
             self.mode = mode;
         } else {
             let shown = sway::output(&mut client, &self.output)?.mode();

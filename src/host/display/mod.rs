@@ -15,9 +15,11 @@ pub mod journal;
 mod keeper;
 mod private;
 mod process;
+mod shelf;
 mod sway;
 
 use std::ffi::OsString;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -28,6 +30,7 @@ pub use self::app::App;
 use self::attached::Attached;
 use self::journal::Journal;
 use self::private::Private;
+use self::shelf::Shelf;
 use self::sway::Desktop;
 use crate::conf::Display as Kind;
 use crate::state;
@@ -42,8 +45,12 @@ pub struct Wanted {
     pub kind: Kind,
     /// Its mode. A mirror has its own.
     pub mode: Mode,
+    /// Its pixels for each hundred that programs reckon with. A mirror has its own.
+    pub scale_percent: u32,
     /// The number of the session, which no other has at the time.
     pub session: u32,
+    /// The number of the run that it is of: the display may be there from a session before.
+    pub run: u32,
     /// Whom it is for, for programs.
     pub client_name: String,
     /// What runs in it from the start.
@@ -68,17 +75,51 @@ pub struct Surroundings {
 pub struct Displays {
     surroundings: Surroundings,
     journal: Arc<Journal>,
+    shelf: Shelf,
 }
 
 impl Displays {
     /// Makes none yet.
     pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
-        Displays { surroundings, journal: Arc::new(journal) }
+        Displays { surroundings, journal: Arc::new(journal), shelf: Shelf::default() }
     }
 
-    /// As [`Display::open`]. A compositor of the session's own without an app shows a terminal,
-    /// where there is one.
-    pub fn open(&self, mut wanted: Wanted) -> Result<Display, Error> {
+    /// The display that a session before this one has left to the run, at the mode wanted; without
+    /// one, as [`Display::open`]. A compositor of the session's own without an app shows a
+    /// terminal, where there is one.
+    pub fn open(self: &Arc<Displays>, wanted: Wanted) -> Result<Lease, Error> {
+        let run = wanted.run;
+        let left = self.shelf.take(run).filter(|display| !display.is_over());
+        let opened = match left {
+            Some(mut display) => match display.resume(&wanted) {
+                Ok(()) => Ok(display),
+                Err(error) => Err((error, Some(display))),
+            },
+            None => self.make(wanted).map_err(|error| (error, None)),
+        };
+        match opened {
+            Ok(display) => Ok(Lease { displays: Arc::clone(self), run, display: Some(display) }),
+            Err((error, left)) => {
+                self.shelf.put(run, left);
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes what sessions have left to a run, which takes its time. None may open any more.
+    pub fn close(&self, run: u32) {
+        drop(self.shelf.take(run));
+        self.shelf.put(run, None);
+    }
+
+    /// Those of the runs that nothing is left of: programs of theirs have ended, or their
+    /// compositor, or they never had a display.
+    pub fn ended(&self, runs: &[u32]) -> Vec<u32> {
+        let is_over = |run: &u32| self.shelf.look(*run, Display::is_over).unwrap_or(true);
+        runs.iter().copied().filter(is_over).collect()
+    }
+
+    fn make(&self, mut wanted: Wanted) -> Result<Display, Error> {
         let app = wanted.app.take();
         let mut display = Display::open(&wanted, &self.surroundings, &self.journal)?;
         let is_private = matches!(display.backend, Backend::Private(_));
@@ -112,10 +153,34 @@ impl Displays {
     }
 }
 
+/// A session's display. When it goes, the display is left to the run, until that is over as well.
+pub struct Lease {
+    displays: Arc<Displays>,
+    run: u32,
+    /// Until it goes.
+    display: Option<Display>,
+}
+
+impl Deref for Lease {
+    type Target = Display;
+
+    fn deref(&self) -> &Display {
+        self.display.as_ref().expect("taken by drop alone")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.displays.shelf.put(self.run, self.display.take());
+    }
+}
+
 /// A display, which is gone with this, as are the programs in it.
 pub struct Display {
     backend: Backend,
     why: String,
+    /// Whether it was there before its session.
+    is_kept: bool,
     client_name: String,
     /// Whether a program was started in it.
     has_run: bool,
@@ -262,7 +327,7 @@ impl Display {
     ) -> Result<Display, Error> {
         let (backend, why) = choose(wanted, surroundings, journal)?;
         let client_name = wanted.client_name.clone();
-        let mut display = Display { backend, why, client_name, has_run: false };
+        let mut display = Display { backend, why, is_kept: false, client_name, has_run: false };
         if let Some(app) = &wanted.app {
             display.run(app, surroundings)?;
         }
@@ -270,8 +335,8 @@ impl Display {
     }
 
     /// Which it is and why it is no other, in one line.
-    pub fn why(&self) -> &str {
-        &self.why
+    pub fn why(&self) -> String {
+        format!("{}, at {}", self.why, Shown(self.mode()))
     }
 
     /// The Wayland socket and the name of the output: where pictures come from and input goes.
@@ -289,6 +354,21 @@ impl Display {
             Backend::Attached(attached) => attached.mode(),
             Backend::Private(private) => private.mode(),
         }
+    }
+
+    /// Makes it that of another session of its run.
+    fn resume(&mut self, wanted: &Wanted) -> Result<(), Error> {
+        self.client_name.clone_from(&wanted.client_name);
+        if !self.is_kept {
+            self.why = format!("{}, kept since the session before", self.why);
+            self.is_kept = true;
+        }
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.scale_percent = wanted.scale_percent,
+            Backend::Private(private) => private.scale_percent = wanted.scale_percent,
+        }
+        // A mirror's may have become another since.
+        self.set_mode(wanted.mode)
     }
 
     /// Changes its mode. A mirror is left as it is, and [`Display::mode`] says anew what it shows.
@@ -328,6 +408,17 @@ impl Display {
     /// Whether programs ran in it and none does any more.
     pub fn has_ended(&self) -> bool {
         self.has_run && !self.has_programs()
+    }
+
+    /// Whether there is nothing to see in it any more.
+    fn is_over(&self) -> bool {
+        self.has_ended() || !self.is_alive()
+    }
+
+    /// The last line that its programs have said, if they said anything.
+    pub fn last_words(&self) -> Option<String> {
+        let log = self.log();
+        log.lines().rev().find(|line| !line.trim().is_empty()).map(ipc::one_line)
     }
 
     /// The last 64 KiB of what its programs have said.
@@ -399,7 +490,15 @@ mod tests {
 
     fn wanted(kind: Kind) -> Wanted {
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
-        Wanted { kind, mode, session: 1, client_name: "tv".into(), app: None }
+        Wanted {
+            kind,
+            mode,
+            scale_percent: 100,
+            session: 1,
+            run: 1,
+            client_name: "tv".into(),
+            app: None,
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub struct Private {
     desktop: Option<Desktop>,
     output: String,
     mode: Mode,
+    /// Takes effect with its next mode.
+    pub scale_percent: u32,
     x11: Option<OsString>,
     mark: Option<Mark>,
     journal: Arc<Journal>,
@@ -78,6 +80,7 @@ impl Private {
             desktop: None,
             output: String::new(),
             mode: wanted.mode,
+            scale_percent: wanted.scale_percent,
             x11: None,
             mark,
             journal: Arc::clone(journal),
@@ -93,7 +96,7 @@ impl Private {
     fn start(&mut self, sway: &Path, surroundings: &Surroundings) -> Result<(), Error> {
         make_folder(&self.folder)?;
         let has = |name| app::find(name, surroundings).is_some();
-        let config = config(self.mode, has("swaybg"), has("Xwayland"));
+        let config = config(self.mode, self.scale_percent, has("swaybg"), has("Xwayland"));
         let path = self.folder.join(CONFIG);
         fs::write(&path, config).map_err(Error::system("configuration of sway not written"))?;
         let mut command = Command::new(sway);
@@ -112,7 +115,7 @@ impl Private {
         self.note(compositor)?;
         let desktop = self.wait_desktop(compositor)?;
         self.output = self.wait_output(&desktop)?;
-        sway::set_mode(&mut desktop.connect()?, &self.output, self.mode)?;
+        sway::set_mode(&mut desktop.connect()?, &self.output, self.mode, self.scale_percent)?;
         if has("Xwayland") {
             self.x11 = self.wait_x11();
         }
@@ -196,7 +199,7 @@ impl Private {
 
     /// Changes its mode.
     pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
-        sway::set_mode(&mut self.opened().connect()?, &self.output, mode)?;
+        sway::set_mode(&mut self.opened().connect()?, &self.output, mode, self.scale_percent)?;
         self.mode = mode;
         Ok(())
     }
@@ -274,11 +277,11 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
     DirBuilder::new().mode(0o700).create(folder).map_err(fail)
 }
 
-/// What the compositor is told: one output at that mode and nothing beside the windows.
-fn config(mode: Mode, has_background: bool, has_x11: bool) -> String {
-    let mode = sway::emit(mode);
+/// What the compositor is told: one output at that mode and scale, and nothing beside the windows.
+fn config(mode: Mode, scale_percent: u32, has_background: bool, has_x11: bool) -> String {
+    let (mode, scale) = (sway::emit(mode), sway::emit_scale(scale_percent));
     let mut lines = vec![
-        format!("output * mode --custom {mode} scale 1"),
+        format!("output * mode --custom {mode} scale {scale}"),
         "default_border none".to_owned(),
         "default_floating_border none".to_owned(),
     ];
@@ -304,10 +307,10 @@ mod tests {
     fn the_configuration_names_the_mode_and_what_is_installed() {
         let mode = Mode { width: 1600, height: 900, refresh_mhz: 90_000 };
 
-        let all = config(mode, true, true);
-        let least = config(mode, false, false);
+        let all = config(mode, 125, true, true);
+        let least = config(mode, 100, false, false);
 
-        assert!(all.starts_with("output * mode --custom 1600x900@90.0004Hz scale 1\n"), "{all}");
+        assert!(all.starts_with("output * mode --custom 1600x900@90.0004Hz scale 1.25\n"), "{all}");
         assert!(all.contains("\noutput * bg #") && !all.contains("xwayland disable"), "{all}");
         assert!(!least.contains(" bg ") && least.ends_with("\nxwayland disable\n"), "{least}");
     }

@@ -119,13 +119,20 @@ pub fn first_made(before: &[String], now: &[String]) -> Option<String> {
     made.filter(|name| is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
 }
 
-/// Makes an output show that mode at a scale of 1, whatever the configuration of the desktop says,
-/// and reads back that it does.
-pub fn set_mode(client: &mut Client, name: &str, mode: Mode) -> Result<(), Error> {
+/// Makes an output show that mode, in so many pixels for each hundred of its programs, whatever the
+/// configuration of the desktop says, and reads back that it does.
+pub fn set_mode(
+    client: &mut Client,
+    name: &str,
+    mode: Mode,
+    scale_percent: u32,
+) -> Result<(), Error> {
     if !is_word(name) {
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
-    client.run(&format!("output {name} enable mode --custom {} scale 1 dpms on", emit(mode)))?;
+    let (mode_words, scale) = (emit(mode), emit_scale(scale_percent));
+    client
+        .run(&format!("output {name} enable mode --custom {mode_words} scale {scale} dpms on"))?;
     let mut found = Ok(None);
     process::wait(PATIENCE, || {
         found = output(client, name).map(|output| output.mode());
@@ -133,14 +140,6 @@ pub fn set_mode(client: &mut Client, name: &str, mode: Mode) -> Result<(), Error
     });
     let found = found?;
     if found == Some(mode) { Ok(()) } else { Err(Error::Mode { wanted: mode, found }) }
-}
-
-/// Where an output lies, in logical pixels, and how many of its pixels one of those is.
-pub fn place(client: &mut Client, name: &str, x: i32, y: i32, scale: f64) -> Result<(), Error> {
-    if !is_word(name) {
-        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
-    }
-    Ok(client.run(&format!("output {name} position {x} {y} scale {scale}"))?)
 }
 
 /// Removes an output that was made here. Before version 1.8 sway cannot: then it is parked.
@@ -154,7 +153,7 @@ pub fn remove(client: &mut Client, name: &str) -> Result<Removal, Error> {
             return Ok(Removal::Gone);
         }
     }
-    set_mode(client, name, PARKED)?;
+    set_mode(client, name, PARKED, 100)?;
     leave(client, name).map(|()| Removal::Parked)
 }
 
@@ -182,6 +181,11 @@ pub fn focus(client: &mut Client, name: &str) -> Result<(), Error> {
 pub fn emit(mode: Mode) -> String {
     let Mode { width, height, refresh_mhz } = mode;
     format!("{width}x{height}@{}.{:03}4Hz", refresh_mhz / 1000, refresh_mhz % 1000)
+}
+
+/// A scale as commands have it.
+pub fn emit_scale(percent: u32) -> String {
+    format!("{}.{:02}", percent / 100, percent % 100)
 }
 
 /// Whether a name is one word of a command, whatever a compositor calls its outputs.

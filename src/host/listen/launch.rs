@@ -23,7 +23,7 @@ use crate::encode::Backend;
 use crate::encode::choice::{Choice, Directives, Fallback};
 use crate::grants::{Grant, Grants};
 use crate::pipeline::Plan;
-use crate::session::{self, Circumstances, Draw, End, Session};
+use crate::session::{self, Circumstances, Draw, End, Run, Session};
 
 /// Why a client gets no session: the status of the document, and what its user reads.
 struct Refusal(u16, String);
@@ -47,7 +47,7 @@ impl Daemon {
         let Launch { app, keys, mode, wishes } = launch;
         let url = match self.apps.visible(app) {
             None => Err(Refusal::new(404, "This host has no such app")),
-            Some(_) => self.let_in(asker, Wanted { app, keys, mode, wishes }, true, now),
+            Some(_) => self.let_in(asker, Wanted { app, keys, mode, wishes }, None, now),
         };
         match url {
             Ok(url) => xml(200, &document::launched(&url)),
@@ -57,10 +57,12 @@ impl Daemon {
 
     pub(super) fn answer_resume(&mut self, asker: &Asker, resume: Resume, now: Instant) -> Vec<u8> {
         let Resume { keys, mode, wishes } = resume;
-        let app = self.app_seen_by(asker.certificate.as_ref());
-        let url = match app {
-            0 => Err(Refusal::new(503, "No running app to resume")),
-            app => self.let_in(asker, Wanted { app, keys, mode, wishes }, false, now),
+        let run = self.run_seen_by(asker.certificate.as_ref()).map(|run| (run.id, run.app));
+        let url = match run {
+            None => Err(Refusal::new(503, "No running app to resume")),
+            Some((run, app)) => {
+                self.let_in(asker, Wanted { app, keys, mode, wishes }, Some(run), now)
+            }
         };
         match url {
             Ok(url) => xml(200, &document::resumed(&url)),
@@ -69,8 +71,8 @@ impl Daemon {
     }
 
     pub(super) fn answer_cancel(&mut self, asker: &Asker, now: Instant) -> Vec<u8> {
-        if let Some(client) = fingerprint(asker) {
-            self.sessions.cancel(client, now);
+        if let Some(run) = self.run_ended_by(asker.certificate.as_ref()) {
+            self.sessions.cancel(run, now);
         }
         xml(200, &document::cancelled())
     }
@@ -78,10 +80,23 @@ impl Daemon {
     /// The app that runs, as a client sees it: its own, or where clients share the host, anybody's.
     /// 0 is none.
     pub(super) fn app_seen_by(&self, client: Option<&Certificate>) -> u32 {
+        self.run_seen_by(client).map_or(0, |run| run.app)
+    }
+
+    fn run_seen_by(&self, client: Option<&Certificate>) -> Option<&Run> {
         let own = client.and_then(|client| self.sessions.run_of(client.fingerprint()));
         let is_shared = self.conf.session_conflict != SessionConflict::Separate;
-        let any = self.sessions.runs().first().filter(|_| is_shared);
-        own.or(any).map_or(0, |run| run.app)
+        own.or_else(|| self.sessions.runs().first().filter(|_| is_shared))
+    }
+
+    /// What a client ends that ends the app that it sees: its own, and another's where it could
+    /// take its place.
+    fn run_ended_by(&self, client: Option<&Certificate>) -> Option<u32> {
+        let client = client?;
+        let takes_over = self.conf.session_conflict == SessionConflict::Takeover;
+        let run = self.run_seen_by(Some(client))?;
+        let is_own = run.client == client.fingerprint();
+        (is_own || takes_over || run.lingers.is_some()).then_some(run.id)
     }
 
     /// What serves which codec, as far as that is known.
@@ -123,7 +138,7 @@ impl Daemon {
         &mut self,
         asker: &Asker,
         wanted: Wanted,
-        is_launch: bool,
+        resumes: Option<u32>,
         now: Instant,
     ) -> Result<SessionUrl, Refusal> {
         let unknown = || Refusal::new(401, "This client is not paired");
@@ -131,8 +146,8 @@ impl Daemon {
         let client = self.ledger.trust().client(certificate).ok_or_else(unknown)?;
         let (client_name, grants) = (client.name.clone(), client.grants);
         let client = certificate.fingerprint();
-        self.check(&wanted, grants, is_launch)?;
-        self.make_room(client, now)?;
+        self.check(&wanted, grants, resumes.is_none())?;
+        self.make_room(client, resumes, now)?;
         let draw = self.draw().ok_or_else(|| Refusal::new(500, "No random numbers"))?;
         let base = self.conf.gamestream_port;
         let is_sealed = wanted.wishes.seals_rtsp;
@@ -143,6 +158,10 @@ impl Daemon {
             grants,
             gamepad_count_max: self.conf.gamepads_max,
             app: wanted.app,
+            title: self.apps.title(wanted.app).unwrap_or("an app that is gone").to_owned(),
+            resumes,
+            linger: self.conf.linger_time,
+            run_count_max: self.conf.sessions_max,
             address: asker.peer,
             local: asker.local,
             keys: wanted.keys,
@@ -154,10 +173,9 @@ impl Daemon {
                 video: base + VIDEO_OFFSET,
             },
         };
-        let name = launch.client_name.clone();
+        let (name, title) = (launch.client_name.clone(), launch.title.clone());
         let id = self.sessions.launch(launch, draw, now);
-        let what = if is_launch { "launches" } else { "resumes" };
-        let title = self.apps.title(wanted.app).unwrap_or("an app that is gone");
+        let what = if resumes.is_none() { "launches" } else { "resumes" };
         log::info!("session {id}: {name} {what} {title:?} from {}", asker.peer);
         Ok(SessionUrl { local_ip: asker.local, port: base + RTSP_OFFSET, is_sealed })
     }
@@ -196,7 +214,12 @@ impl Daemon {
     }
 
     /// Settles who has to go, or that nobody has.
-    fn make_room(&mut self, client: Fingerprint, now: Instant) -> Result<(), Refusal> {
+    fn make_room(
+        &mut self,
+        client: Fingerprint,
+        resumes: Option<u32>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         let is_other = |session: &Session| session.client != client;
         let other_count = self.sessions.all().iter().filter(|it| is_other(it)).count();
         match self.conf.session_conflict {
@@ -204,7 +227,9 @@ impl Daemon {
                 Err(Refusal::new(503, "Another client is streaming from this host"))
             }
             SessionConflict::Takeover => {
-                self.sessions.end_all(is_other, &End::Replaced, now);
+                // Who looks at what is resumed goes when another has it.
+                let is_in_the_way = |it: &Session| is_other(it) && Some(it.run) != resumes;
+                self.sessions.end_all(is_in_the_way, &End::Replaced, now);
                 Ok(())
             }
             SessionConflict::Refuse | SessionConflict::Separate => {
@@ -283,10 +308,6 @@ pub fn directives(conf: &Conf) -> Directives {
         codecs: conf.codecs.clone(),
         allows_10_bit: conf.bit_depth != BitDepth::Eight,
     }
-}
-
-fn fingerprint(asker: &Asker) -> Option<Fingerprint> {
-    asker.certificate.as_ref().map(Certificate::fingerprint)
 }
 
 fn refuse(asker: &Asker, refusal: &Refusal, element: &'static str) -> Vec<u8> {

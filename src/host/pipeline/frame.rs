@@ -17,7 +17,7 @@ use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Services, Stage, 
 use crate::capture::Next;
 use crate::capture::source::{Source, SourcePlan};
 use crate::convert::Converter;
-use crate::display::Display;
+use crate::display::Lease;
 use crate::encode::{self, Encoder, Invalidation};
 use crate::picture::Planes;
 
@@ -68,7 +68,7 @@ struct Stages {
     planes: Planes,
     encoder: Encoder,
     /// What `source` shows. It goes last.
-    display: Option<Display>,
+    display: Option<Lease>,
     /// When it is asked next whether its programs still run.
     look_at: Instant,
 }
@@ -80,7 +80,7 @@ impl Stages {
             return false;
         }
         self.look_at = now + LOOK_INTERVAL;
-        self.display.as_ref().is_some_and(Display::has_ended)
+        self.display.as_ref().is_some_and(|display| display.has_ended())
     }
 }
 
@@ -149,7 +149,7 @@ impl Thread {
                 let display =
                     self.services.displays.open(wanted).map_err(|error| error.to_string())?;
                 let (socket, output) = display.wayland();
-                let why = display.why().to_owned();
+                let why = display.why();
                 self.reports.push(Report::Display(why, socket.clone(), output.clone()));
                 (SourcePlan::Screen { socket, output }, Some(display))
             }
@@ -211,7 +211,8 @@ impl Thread {
             }
             let now = clock::now();
             if stage.has_ended(now) {
-                return self.reports.push(Report::AppEnded);
+                let words = stage.display.as_ref().and_then(|display| display.last_words());
+                return self.reports.push(Report::AppEnded(words));
             }
             let repeats = stage.source.rests() && stage.source.last().is_some();
             let at = self.rhythm.frame_at(repeats, self.references.idr_at(now));

@@ -60,6 +60,8 @@ const WATCH_PERCENT: u32 = 90;
 pub struct Plan {
     /// The number of the session.
     pub session: u32,
+    /// The number of its run.
+    pub run: u32,
     /// The display that pictures come from; without one they are made here.
     pub display: Option<Wanted>,
     /// The picture and how it is encoded.
@@ -106,8 +108,8 @@ pub struct Schedule {
 /// What the session hears of its threads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    /// What ran in the session's display has ended.
-    AppEnded,
+    /// What ran in the session's display has ended: what was said last there.
+    AppEnded(Option<String>),
     /// Pictures can be encoded, by this encoder.
     Ready(String),
     /// There is a display: which and why, its compositor's socket, and the name of its output.
@@ -170,9 +172,43 @@ impl Drop for Presence {
     }
 }
 
+/// Something that takes its time, on a thread of its own, seen from the reactor.
+#[derive(Debug)]
+pub struct Aside {
+    thread: Option<JoinHandle<()>>,
+    present_count: Arc<AtomicUsize>,
+}
+
+impl Aside {
+    /// Begins it. `waker` is woken when it is done.
+    pub fn start(
+        name: &str,
+        waker: &Arc<Waker>,
+        job: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Aside> {
+        let present_count = Arc::new(AtomicUsize::new(0));
+        let presence = Presence::new(&present_count, waker);
+        let thread = Some(spawn(name.to_owned(), presence, job)?);
+        Ok(Aside { thread, present_count })
+    }
+
+    /// Whether it is done.
+    pub fn is_over(&mut self) -> bool {
+        if self.present_count.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        if let Some(thread) = self.thread.take() {
+            // It has a few instructions left.
+            let _ = thread.join();
+        }
+        true
+    }
+}
+
 /// The threads of one session, seen from the reactor.
 #[derive(Debug)]
 pub struct Pipeline {
+    run: u32,
     threads: Vec<JoinHandle<()>>,
     present_count: Arc<AtomicUsize>,
     is_stopped: Arc<AtomicBool>,
@@ -232,7 +268,7 @@ impl Pipeline {
             // There is room for as many as there are.
             let _ = empty.push(AccessUnit::with_capacity(plan.unit_len()));
         }
-        let number = plan.session;
+        let (number, run) = (plan.session, plan.run);
         let name = |of: &str| format!("pf-{of}-{number}");
         let packet_thread = packet::Thread::new(
             &plan,
@@ -272,6 +308,7 @@ impl Pipeline {
         );
         let bells = vec![frame_bell, packet_bell];
         let mut pipeline = Pipeline {
+            run,
             threads,
             present_count: Arc::clone(&present_count),
             is_stopped,
@@ -311,6 +348,11 @@ impl Pipeline {
     /// Something that a thread had to say.
     pub fn poll_report(&mut self) -> Option<Report> {
         self.reports.iter_mut().find_map(|reports| reports.pop().ok())
+    }
+
+    /// The number of the run that it is of.
+    pub fn run(&self) -> u32 {
+        self.run
     }
 
     /// What the threads count.

@@ -65,6 +65,8 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
     Devices(u32, Result<Box<Devices>, String>),
+    /// These runs have ended by themselves.
+    Ended(Vec<u32>),
     Image(Key, io::Result<Vec<u8>>),
     Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
@@ -386,9 +388,10 @@ impl Reactor {
             Signal::Stop if self.stop_at.is_none() => {
                 ::log::info!("stopping");
                 self.parts.notify.stopping();
+                let is_streaming =
+                    !self.streams.is_idle() || !self.parts.daemon.sessions.runs().is_empty();
                 self.parts.daemon.stop(now);
                 self.parts.doors.clear();
-                let is_streaming = !self.streams.is_idle();
                 self.stop_at =
                     Some(now + if is_streaming { STOP_TIME_STREAMING } else { STOP_TIME });
                 if let Some(mdns) = &mut self.parts.mdns {
@@ -424,6 +427,7 @@ impl Reactor {
     fn on_done(&mut self, done: Done, now: Instant) {
         match done {
             Done::Devices(id, opened) => self.attach(id, opened),
+            Done::Ended(runs) => self.parts.daemon.sessions.on_runs_ended(&runs),
             Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),
             Done::Image(key, Ok(bytes)) => {
                 let answer = http::respond(200, apps::image_type(&bytes), &[], &bytes);

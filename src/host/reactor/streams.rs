@@ -4,6 +4,7 @@
 
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -14,7 +15,7 @@ use punktfunk_core::net::process;
 use super::{Done, Reactor};
 use crate::inject::wayland::Devices;
 use crate::listen::mgmt::Figures;
-use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
+use crate::pipeline::{Aside, Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
 
 /// Tokens of devices, one for each session. Sessions whose numbers share one are told of each other's
@@ -27,8 +28,12 @@ const DEVICE_COUNT: usize = 256; // up to the tokens of connections
 pub(super) struct Streams {
     /// By the number of their session.
     running: Vec<(u32, Pipeline)>,
-    /// Told to end, and not through with it.
+    /// Told to end, and not through with it, by the number of their run.
     ending: Vec<(u32, Pipeline)>,
+    /// The numbers of runs that are over, and whose threads are not.
+    over: Vec<u32>,
+    /// Displays that are being closed.
+    closing: Vec<Aside>,
 }
 
 impl Streams {
@@ -40,7 +45,8 @@ impl Streams {
 
     /// Whether nobody has a thread any more.
     pub(super) fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.ending.is_empty()
+        let has_threads = !self.running.is_empty() || !self.ending.is_empty();
+        !has_threads && self.over.is_empty() && self.closing.is_empty()
     }
 
     fn get_mut(&mut self, id: u32) -> Option<&mut Pipeline> {
@@ -57,6 +63,8 @@ impl Reactor {
         self.take_reports(now);
         let had_threads = !self.streams.is_idle();
         self.streams.ending.retain_mut(|(_, pipeline)| !pipeline.is_over());
+        self.close_displays();
+        self.streams.closing.retain_mut(|aside| !aside.is_over());
         if had_threads && self.streams.is_idle() {
             // What a session had is some megabytes, and the next may be long in coming.
             let job = || {
@@ -86,6 +94,11 @@ impl Reactor {
     pub(super) fn act(&mut self, now: Instant) {
         while let Some(act) = self.parts.daemon.sessions.poll_act() {
             match act {
+                Act::Close(run) => {
+                    self.streams.over.push(run);
+                    self.close_displays();
+                }
+                Act::LookAt(runs) => self.look_at(runs),
                 Act::Order(id, order) => {
                     if let Some(pipeline) = self.streams.get_mut(id) {
                         pipeline.order(order);
@@ -132,6 +145,32 @@ impl Reactor {
                 let end = End::NoPicture(format!("no threads for it: {error}"));
                 self.parts.daemon.sessions.end(id, &end, now);
             }
+        }
+    }
+
+    /// Has the displays closed of runs that are over, once no thread of theirs is left: a display
+    /// may be at hand there still.
+    fn close_displays(&mut self) {
+        let Streams { running, ending, over, closing } = &mut self.streams;
+        let is_left = |run: u32| {
+            let runs = running.iter().map(|(_, pipeline)| pipeline.run());
+            runs.chain(ending.iter().map(|(run, _)| *run)).any(|other| other == run)
+        };
+        for run in over.extract_if(.., |run| !is_left(*run)) {
+            let displays = Arc::clone(&self.parts.services.displays);
+            // What is asked to end may take its time, and others are not to wait for it.
+            match Aside::start("display-close", &self.waker, move || displays.close(run)) {
+                Ok(aside) => closing.push(aside),
+                Err(error) => log::error!("app of run {run}: display not closed: {error}"),
+            }
+        }
+    }
+
+    /// Has it found out which of the runs have ended by themselves.
+    fn look_at(&self, runs: Vec<u32>) {
+        let displays = Arc::clone(&self.parts.services.displays);
+        if let Err(error) = self.errands.give(move || Done::Ended(displays.ended(&runs))) {
+            log::debug!("displays: not looked at: {error}");
         }
     }
 
@@ -188,7 +227,7 @@ impl Reactor {
         pipeline.stop();
         log::info!("session {id}: {}", summary(pipeline.stats()));
         log::debug!("session {id}: {}", stages(pipeline.stats()));
-        self.streams.ending.push((id, pipeline));
+        self.streams.ending.push((pipeline.run(), pipeline));
     }
 
     fn take_reports(&mut self, now: Instant) {

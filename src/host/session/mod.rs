@@ -6,7 +6,7 @@
 //! ```text
 //!   launch --> announced (RTSP) --> streaming (control stream and pings are there) --> gone
 //!                                                                                       |
-//!   an app goes on when its client leaves, until it is cancelled:  run <-- resume ------+
+//!   an app goes on when its client leaves, for a time:             run <-- resume ------+
 //! ```
 
 #![forbid(unsafe_code)]
@@ -49,6 +49,8 @@ pub use plan::{Circumstances, plan};
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 /// From ANNOUNCE to the control stream and the first ping.
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
+/// How often it is looked whether what runs without its client has ended.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// What clients send that know of no ping payload.
 const LEGACY_PING: &[u8] = b"PING";
 /// Peers of the control stream that a session may have: the one that is there, and the one that
@@ -58,6 +60,10 @@ const PEER_COUNT_MAX: usize = 2;
 /// Something for the reactor to do.
 #[derive(Debug)]
 pub enum Act {
+    /// Close the display of a run, once the threads of its sessions have ended.
+    Close(u32),
+    /// Find out which of these runs have ended by themselves.
+    LookAt(Vec<u32>),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
     /// Open devices for input at the compositor with that socket, for its output.
@@ -93,6 +99,8 @@ pub enum End {
     NoPicture(String),
     /// The same client begins another, or another client takes over.
     Replaced,
+    /// Another session goes on with its app.
+    Resumed,
     /// The client may not see the host any more.
     Revoked,
     /// The daemon stops.
@@ -111,6 +119,7 @@ impl End {
             | End::Cancelled
             | End::Dismissed
             | End::Replaced
+            | End::Resumed
             | End::Revoked
             | End::Stopped
             | End::Unpaired => Some(Termination::Graceful),
@@ -137,6 +146,7 @@ impl fmt::Display for End {
                 End::Dismissed => "the administrator ended it",
                 End::NeverCame => "client did not connect",
                 End::Replaced => "another session took its place",
+                End::Resumed => "another session goes on with its app",
                 End::Revoked => "client may not see this host any more",
                 End::Stopped => "daemon stops",
                 End::Tampered => "forged messages on its control stream",
@@ -149,10 +159,36 @@ impl fmt::Display for End {
 /// An app that somebody launched, whether or not it is looked at.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Who launched it.
+    /// Counted from 1. Its display is known by it.
+    pub id: u32,
+    /// Who launched it, or has taken it over.
     pub client: Fingerprint,
+    /// What that is called.
+    pub client_name: String,
     /// Its id.
     pub app: u32,
+    /// What people call it.
+    pub title: String,
+    /// Since when nobody looks at it, and how long that may last.
+    pub lingers: Option<Lingers>,
+    /// Whether it has a display, or will have.
+    has_display: bool,
+}
+
+/// How an app waits for its client.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lingers {
+    /// Since when.
+    pub since: Instant,
+    /// For so long; without that, for as long as it takes.
+    pub time: Option<Duration>,
+}
+
+impl Lingers {
+    /// When it is over.
+    pub fn until(&self) -> Option<Instant> {
+        self.time.map(|time| self.since + time)
+    }
 }
 
 /// How far a session has come.
@@ -189,6 +225,14 @@ pub struct Launch {
     pub gamepad_count_max: u8,
     /// The id of the app.
     pub app: u32,
+    /// What people call it.
+    pub title: String,
+    /// The run that is resumed.
+    pub resumes: Option<u32>,
+    /// How long the app may wait for its client; without that, for as long as it takes.
+    pub linger: Option<Duration>,
+    /// Apps that may run at once. Of more, those that have waited longest are ended.
+    pub run_count_max: usize,
     /// Where the request came from.
     pub address: IpAddr,
     /// The address of the host that was asked.
@@ -238,6 +282,8 @@ pub struct Session {
     pub grants: Grants,
     /// The id of its app.
     pub app: u32,
+    /// The number of its run.
+    pub run: u32,
     /// Where it was launched from.
     pub address: IpAddr,
     /// When it was launched.
@@ -246,6 +292,7 @@ pub struct Session {
     pub input: Injector,
     /// The encoder at work, once it is.
     pub encoder: Option<String>,
+    linger: Option<Duration>,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -281,6 +328,9 @@ pub struct Sessions {
     runs: Vec<Run>,
     acts: VecDeque<Act>,
     last_id: u32,
+    last_run_id: u32,
+    /// When runs without a client are looked at next.
+    look_at: Option<Instant>,
     /// Datagrams to the ports of sessions that were nobody's.
     stray_count: u64,
 }
@@ -321,13 +371,13 @@ impl Sessions {
         self.stray_count += 1;
     }
 
-    /// Lets a client in. One that has a session already begins anew.
+    /// Lets a client in. One that has a session already begins anew, and its app does so unless it
+    /// is resumed. Whoever looks at what is resumed makes room.
     pub fn launch(&mut self, launch: Launch, draw: Draw, now: Instant) -> u32 {
-        for id in self.ids(|session| session.client == launch.client) {
-            self.end(id, &End::Replaced, now);
-        }
-        self.runs.retain(|run| run.client != launch.client);
-        self.runs.push(Run { client: launch.client, app: launch.app });
+        let run = self.resume_run(&launch, now).unwrap_or_else(|| self.begin_run(&launch));
+        self.end_all(|session| session.client == launch.client, &End::Replaced, now);
+        self.end_runs(|other| other.client == launch.client && other.id != run);
+        self.make_room(launch.run_count_max);
         self.last_id += 1;
         let id = self.last_id;
         let terms = Terms {
@@ -346,6 +396,8 @@ impl Sessions {
             client_name: launch.client_name,
             grants: launch.grants,
             app: launch.app,
+            run,
+            linger: launch.linger,
             address: launch.address,
             began: now,
             input: Injector::new(launch.grants, launch.gamepad_count_max),
@@ -410,6 +462,9 @@ impl Sessions {
             self.acts.push_back(Act::Stop(id));
         }
         session.stream_count += 1;
+        if let Some(run) = self.runs.iter_mut().find(|run| run.id == session.run) {
+            run.has_display = plan.display.is_some();
+        }
         let scheme = if announce.encryption.control { Scheme::V2 } else { Scheme::V1 };
         session.control.set_scheme(scheme, &session.keys.rikey);
         session.stream = Some(Stream {
@@ -476,9 +531,9 @@ impl Sessions {
                 session.encoder = Some(name);
                 Some(line)
             }
-            Report::AppEnded => {
+            Report::AppEnded(words) => {
                 self.end(id, &End::AppEnded, now);
-                None
+                words.map(|words| format!("said last in its display: {words}"))
             }
             Report::Display(why, socket, output) => {
                 self.acts.push_back(Act::OpenDevices(id, socket, output));
@@ -528,7 +583,7 @@ impl Sessions {
     /// A client is not known any more: its sessions end, and so does its app.
     pub fn forget(&mut self, client: Fingerprint, now: Instant) {
         self.end_all(|session| session.client == client, &End::Unpaired, now);
-        self.runs.retain(|run| run.client != client);
+        self.end_runs(|run| run.client == client);
     }
 
     /// Everyone who has a session or an app, some perhaps twice.
@@ -560,10 +615,24 @@ impl Sessions {
         }
     }
 
-    /// Ends a client's app and what looks at it.
-    pub fn cancel(&mut self, client: Fingerprint, now: Instant) {
-        self.end_all(|session| session.client == client, &End::Cancelled, now);
-        self.runs.retain(|run| run.client != client);
+    /// Ends an app and what looks at it.
+    pub fn cancel(&mut self, run: u32, now: Instant) {
+        self.end_all(|session| session.run == run, &End::Cancelled, now);
+        self.end_runs(|other| other.id == run);
+    }
+
+    /// Ends everything.
+    pub fn stop(&mut self, now: Instant) {
+        self.end_all(|_| true, &End::Stopped, now);
+        self.end_runs(|_| true);
+    }
+
+    /// These runs have ended by themselves while nobody looked.
+    pub fn on_runs_ended(&mut self, ended: &[u32]) {
+        for run in self.runs.iter().filter(|run| ended.contains(&run.id) && run.lingers.is_some()) {
+            log::info!("app {:?}: ended while {} was away", run.title, run.client_name);
+        }
+        self.end_runs(|run| ended.contains(&run.id) && run.lingers.is_some());
     }
 
     /// Ends a session: its client is told what it is to be told, its threads end.
@@ -577,27 +646,103 @@ impl Sessions {
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
         }
-        if !end.leaves_app() {
-            self.runs.retain(|run| run.client != session.client);
-        }
+        let lingers = end.leaves_app() && session.linger != Some(Duration::ZERO);
+        let level = match end {
+            End::NoPicture(_) | End::Tampered => log::Level::Warn,
+            _ => log::Level::Info,
+        };
         let time_s = now.duration_since(session.began).as_secs();
-        match end {
-            End::NoPicture(_) | End::Tampered => {
-                log::warn!("session {id}: ended after {time_s} s, {end}");
+        log::log!(level, "session {id}: ended after {time_s} s, {end}");
+        let is_its = |run: &Run| run.id == session.run;
+        match self.runs.iter_mut().find(|run| is_its(run)) {
+            // It has ended before.
+            None => {}
+            Some(_) if *end == End::Resumed => {}
+            Some(run) if lingers => {
+                run.lingers = Some(Lingers { since: now, time: session.linger });
+                if run.has_display {
+                    self.look_at.get_or_insert(now + LOOK_INTERVAL);
+                    let time = session.linger.map_or("until it is ended".to_owned(), |time| {
+                        format!("for {} s", time.as_secs())
+                    });
+                    log::info!("session {id}: its display is kept {time}");
+                }
             }
-            _ => log::info!("session {id}: ended after {time_s} s, {end}"),
+            Some(_) => self.end_runs(is_its),
         }
     }
 
     /// When to call [`Sessions::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.iter().filter_map(Session::deadline).min()
+        let sessions = self.sessions.iter().filter_map(Session::deadline);
+        let runs = self.runs.iter().filter_map(|run| run.lingers?.until());
+        sessions.chain(runs).chain(self.look_at).min()
     }
 
-    /// Ends those whose clients did not come.
+    /// Ends those whose clients did not come, or did not come back.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);
         self.end_all(is_late, &End::NeverCame, now);
+        let until = |run: &Run| run.lingers.and_then(|lingers| lingers.until());
+        let is_over = |run: &Run| until(run).is_some_and(|until| until <= now);
+        for run in self.runs.iter().filter(|run| is_over(run)) {
+            log::info!("app {:?}: ended, {} did not come back", run.title, run.client_name);
+        }
+        self.end_runs(is_over);
+        if self.look_at.is_some_and(|at| at <= now) {
+            let waits = |run: &&Run| run.lingers.is_some() && run.has_display;
+            let ids: Vec<u32> = self.runs.iter().filter(waits).map(|run| run.id).collect();
+            self.look_at = (!ids.is_empty()).then_some(now + LOOK_INTERVAL);
+            if !ids.is_empty() {
+                self.acts.push_back(Act::LookAt(ids));
+            }
+        }
+    }
+
+    /// The run that is resumed, if it is there: whoever looked at it does so no more.
+    fn resume_run(&mut self, launch: &Launch, now: Instant) -> Option<u32> {
+        let id = launch.resumes?;
+        self.end_all(|session| session.run == id, &End::Resumed, now);
+        let run = self.runs.iter_mut().find(|run| run.id == id)?;
+        (run.client, run.client_name) = (launch.client, launch.client_name.clone());
+        run.lingers = None;
+        Some(id)
+    }
+
+    fn begin_run(&mut self, launch: &Launch) -> u32 {
+        self.last_run_id += 1;
+        self.runs.push(Run {
+            id: self.last_run_id,
+            client: launch.client,
+            client_name: launch.client_name.clone(),
+            app: launch.app,
+            title: launch.title.clone(),
+            lingers: None,
+            has_display: false,
+        });
+        self.last_run_id
+    }
+
+    /// Ends those that have waited longest, where there are more than that.
+    fn make_room(&mut self, count_max: usize) {
+        while self.runs.len() > count_max {
+            let waiting = self.runs.iter().filter(|run| run.lingers.is_some());
+            let Some(oldest) = waiting.min_by_key(|run| run.lingers.map(|it| it.since)) else {
+                return; // all are looked at
+            };
+            let id = oldest.id;
+            log::info!(
+                "app {:?} of {}: ended, others need its place",
+                oldest.title,
+                oldest.client_name
+            );
+            self.end_runs(|run| run.id == id);
+        }
+    }
+
+    fn end_runs(&mut self, is_it: impl Fn(&Run) -> bool) {
+        let closed = self.runs.extract_if(.., |run| is_it(run)).filter(|run| run.has_display);
+        self.acts.extend(closed.map(|run| Act::Close(run.id)));
     }
 
     fn ids(&self, is_it: impl Fn(&Session) -> bool) -> Vec<u32> {

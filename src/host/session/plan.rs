@@ -68,6 +68,7 @@ pub fn plan(
     let seals = |is_sealed: bool| is_sealed.then(|| session.keys.rikey.clone());
     Ok(Plan {
         session: session.id,
+        run: session.run,
         display: display(session, video, refresh_mhz, conf, circumstances.app),
         encoder: Settings {
             codec: video.format.codec,
@@ -118,7 +119,9 @@ fn display(
     (conf.capture != conf::Capture::Test).then(|| Wanted {
         kind: conf.display.clone(),
         mode: Mode { width: video.width, height: video.height, refresh_mhz },
+        scale_percent: conf.scale_percent,
         session: session.id,
+        run: session.run,
         client_name: session.client_name.clone(),
         app,
     })

@@ -13,6 +13,7 @@ use crate::encode::Backend;
 const ANNOUNCE: &[u8] = include_bytes!("../../../tests/vectors/rtsp/announce");
 const PAYLOAD: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 pub(crate) const CONNECT_DATA: u32 = 0xdead_beef;
+const LINGER: Duration = Duration::from_secs(60);
 pub(crate) const REQUEST_IDR: &[u8] = b"\x02\x03\x02\0\0\0";
 
 pub(crate) fn rikey() -> Secret<16> {
@@ -36,6 +37,10 @@ fn launch(client: u8) -> Launch {
         grants: conf().default_grants,
         gamepad_count_max: 4,
         app: 1,
+        title: "Desktop".into(),
+        resumes: None,
+        linger: Some(LINGER),
+        run_count_max: 4,
         address: [10, 0, 0, client].into(),
         local: [10, 0, 0, 99].into(),
         keys: SessionKeys { rikey: rikey(), rikeyid: 1 },
@@ -126,6 +131,8 @@ fn path(client: u8, port: u16) -> Path {
 
 fn orders(acts: &[Act]) -> Vec<String> {
     let names = acts.iter().map(|act| match act {
+        Act::Close(run) => format!("close {run}"),
+        Act::LookAt(runs) => format!("look at {runs:?}"),
         Act::Order(id, Order::SendTo(path)) => format!("{id} pictures to {}", path.remote),
         Act::Order(id, order) => format!("{id} {order:?}"),
         Act::Part(_, parting) => format!("part {parting:?}"),
@@ -242,6 +249,7 @@ fn what_ends_a_session_is_what_its_client_is_told() {
         (End::Cancelled, Some(0x8003_0023), false),
         (End::Stopped, Some(0x8003_0023), false),
         (End::Replaced, Some(0x8003_0023), false),
+        (End::Resumed, Some(0x8003_0023), true),
         (End::Revoked, Some(0x8003_0023), false),
         (End::Unpaired, Some(0x8003_0023), false),
         (End::NoPicture("gone".into()), Some(0x800e_9403), true),
@@ -356,7 +364,10 @@ fn sessions_follow_what_their_clients_may_do() {
     assert_eq!(left, [first]);
     assert_eq!(fixture.sessions.get(first).unwrap().grants, grants("view pen"));
     assert_eq!(fixture.sessions.clients(), [fingerprint(1), fingerprint(1)]);
-    assert_eq!(orders(&fixture.acts()), [format!("{second} stop"), format!("{third} stop")]);
+    let expected = [(second, 2), (third, 3)]
+        .map(|(id, run)| [format!("{id} stop"), format!("close {run}")])
+        .concat();
+    assert_eq!(orders(&fixture.acts()), expected);
 }
 
 #[test]
@@ -399,4 +410,117 @@ fn a_session_streams_once_its_client_is_there_and_asks_for_pictures() {
     fixture.sessions.handle_ping(Media::Video, payload.bytes(), path(1, 1));
 
     assert_eq!(fixture.sessions.get(id).unwrap().state(), State::Streaming);
+}
+
+/// What was left to do at each step of a story, told as [`orders`] does, without what is said to
+/// clients.
+fn story(fixture: &mut Fixture, mut step: impl FnMut(&mut Sessions, Instant)) -> Vec<String> {
+    step(&mut fixture.sessions, fixture.now);
+    let orders = orders(&fixture.acts()).into_iter();
+    orders.filter(|order| order != "say" && !order.starts_with("part")).collect()
+}
+
+fn resume(client: u8, run: u32) -> Launch {
+    Launch { resumes: Some(run), ..launch(client) }
+}
+
+#[test]
+fn a_display_waits_for_its_client_and_is_looked_at_meanwhile() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let (first, run) = (fixture.ids[0], fixture.sessions.runs()[0].id);
+
+    let left = story(&mut fixture, |it, now| it.end(first, &End::ClientLeft, now));
+    let looked = story(&mut fixture, |it, now| it.handle_timeout(now + LOOK_INTERVAL));
+    let mut second = 0;
+    let resumed = story(&mut fixture, |it, now| {
+        second = it.launch(resume(1, run), draw(1), now + 2 * LOOK_INTERVAL);
+    });
+    let not_looked = story(&mut fixture, |it, now| it.handle_timeout(now + 2 * LOOK_INTERVAL));
+
+    assert_eq!(left, [format!("{first} stop")]);
+    assert_eq!(looked, [format!("look at [{run}]")]);
+    assert_eq!((resumed, not_looked), (vec![], vec![]));
+    assert_eq!(fixture.sessions.get(second).unwrap().run, run);
+    assert_eq!(fixture.sessions.runs()[0].lingers, None);
+}
+
+#[test]
+fn a_display_is_closed_when_its_client_stays_away_or_nothing_is_left_in_it() {
+    type Step = fn(&mut Sessions, Instant);
+    let table: [(Step, usize); 5] = [
+        (|it, now| it.handle_timeout(now + LINGER), 1),
+        (|it, _| it.on_runs_ended(&[1]), 1),
+        (|it, now| it.cancel(1, now), 1),
+        (|it, now| it.stop(now), 1),
+        (|it, _| it.on_runs_ended(&[2]), 0),
+    ];
+    for (number, (step, closed_count)) in table.into_iter().enumerate() {
+        let mut fixture = Fixture::with(&announce(), &[1]);
+        let first = fixture.ids[0];
+        story(&mut fixture, |it, now| it.end(first, &End::ClientGone, now));
+
+        let done = story(&mut fixture, step);
+
+        let closed = done.iter().filter(|order| *order == "close 1").count();
+        assert_eq!(closed, closed_count, "{number}: {done:?}");
+        assert_eq!(fixture.sessions.runs().len(), 1 - closed_count, "{number}");
+    }
+}
+
+#[test]
+fn a_run_that_is_looked_at_is_not_ended_by_what_was_seen_before() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let first = fixture.ids[0];
+    story(&mut fixture, |it, now| it.end(first, &End::ClientLeft, now));
+    story(&mut fixture, |it, now| {
+        it.launch(resume(1, 1), draw(1), now);
+    });
+
+    let done = story(&mut fixture, |it, _| it.on_runs_ended(&[1]));
+
+    assert_eq!(done, [""; 0]);
+    assert_eq!(fixture.sessions.runs().len(), 1);
+}
+
+#[test]
+fn without_time_to_linger_a_display_ends_with_its_session() {
+    let mut fixture = Fixture::with(&announce(), &[]);
+    let launch = Launch { linger: Some(Duration::ZERO), ..launch(1) };
+    let id = fixture.sessions.launch(launch, draw(1), fixture.now);
+    fixture.begin(id, &announce());
+    fixture.acts();
+
+    let left = story(&mut fixture, |it, now| it.end(id, &End::ClientLeft, now));
+
+    assert_eq!(left, [format!("{id} stop"), "close 1".to_owned()]);
+}
+
+#[test]
+fn another_client_that_resumes_has_the_display_and_the_first_has_none() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let first = fixture.ids[0];
+
+    let taken = story(&mut fixture, |it, now| {
+        it.launch(resume(2, 1), draw(2), now);
+    });
+
+    assert_eq!(taken, [format!("{first} stop")]);
+    let runs: Vec<_> = fixture.sessions.runs().iter().map(|run| (run.id, run.client)).collect();
+    assert_eq!(runs, [(1, fingerprint(2))]);
+}
+
+#[test]
+fn of_more_displays_than_there_may_be_the_one_goes_that_has_waited_longest() {
+    let mut fixture = Fixture::with(&announce(), &[1, 2, 3]);
+    let ids = fixture.ids.clone();
+    for (index, id) in [ids[1], ids[0]].into_iter().enumerate() {
+        let later = Duration::from_secs(index as u64);
+        story(&mut fixture, |it, now| it.end(id, &End::ClientLeft, now + later));
+    }
+
+    let done = story(&mut fixture, |it, now| {
+        it.launch(Launch { run_count_max: 3, ..launch(4) }, draw(4), now);
+    });
+
+    assert_eq!(done, ["close 2"]);
 }
