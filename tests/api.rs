@@ -320,9 +320,23 @@ fn call_sessions(daemon: &Daemon, way: &Way) -> Vec<Call> {
         call("POST", &feedback, body, 400);
     }
 
+    // Run.
+    let runs = call("GET", "/v1/runs", "", 200);
+    let expected = json!({
+        "id": 1, "client": session["client"], "app": session["app"], "session": session["id"],
+        "away_s": null, "left_s": null,
+    });
+    assert_eq!(runs, json!({ "runs": [expected] }));
+    for id in ["x", "-1", "", "4294967296"] {
+        call("DELETE", &format!("/v1/runs/{id}"), "", 400);
+    }
+    call("DELETE", "/v1/runs/999", "", 404);
+
     // Gone.
-    call("DELETE", &path, "", 200);
+    call("DELETE", "/v1/runs/1", "", 200);
     guest.hear(0x0109);
+    call("DELETE", "/v1/runs/1", "", 404);
+    assert_eq!(call("GET", "/v1/runs", "", 200), json!({ "runs": [] }));
     call("DELETE", &path, "", 404);
     call("GET", &path, "", 404);
     call("POST", &format!("{path}/idr"), "", 404);
@@ -333,6 +347,13 @@ fn call_sessions(daemon: &Daemon, way: &Way) -> Vec<Call> {
         call("POST", &format!("/v1/sessions/{id}/idr"), "", 400);
     }
     call("PUT", &path, "", 405);
+
+    // Ended as a session, and one that waits for its client.
+    let _guest = Guest::launch(daemon, "p-256");
+    let sessions = call("GET", "/v1/sessions", "", 200);
+    let path = format!("/v1/sessions/{}", sessions["sessions"][0]["id"]);
+    call("DELETE", &path, "", 200);
+    call("DELETE", &path, "", 404);
 
     // Encoders.
     let encoders = call("GET", "/v1/encoders", "", 200);
@@ -641,7 +662,8 @@ fn every_verb_has_an_envelope_and_a_text() {
     let (id, conf) = (id.to_string(), conf.to_str().unwrap());
     let begin = &fingerprint("p-256")[..8];
     // The last column names what must be in the data.
-    let table: [(&[&str], &str); 19] = [
+    let table: [(&[&str], &str); 20] = [
+        (&["runs"], "runs"),
         (&["status"], "host_id"),
         (&["encoders"], "chosen"),
         (&["encoders", "probe"], "probe"),

@@ -142,6 +142,9 @@ fn a_client_that_comes_back_finds_its_desktop_at_the_mode_that_it_asks_for_then(
 
     let first = device.stream(&["--seconds", "2"]);
     daemon.wait_log("its display is kept for 600 s");
+    let run = &daemon.ctl_json(&["runs"])["runs"][0];
+    assert_eq!((&run["id"], &run["session"]), (&json!(1), &Value::Null));
+    assert!(run["away_s"].is_u64() && run["left_s"].as_u64() > Some(500), "{run}");
     let words = ["--resume", "--mode", "1600x900x90", "--seconds", "2", "--quit"];
     let second = device.stream(&words);
 

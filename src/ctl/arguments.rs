@@ -42,6 +42,8 @@ pub enum Verb {
     LogLevel(LogLevel),
     Pair(Pair),
     Reload(Reload),
+    Run(Run),
+    Runs(Runs),
     Session(Session),
     Sessions(Sessions),
     Stats(Stats),
@@ -282,6 +284,35 @@ pub struct SessionStop {
     #[argh(positional)]
     pub id: u32,
 }
+
+/// change what runs
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "run", help_triggers("-h", "--help"))]
+pub struct Run {
+    #[argh(subcommand)]
+    pub verb: RunVerb,
+}
+
+/// What is done to a run.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum RunVerb {
+    Stop(RunStop),
+}
+
+/// end an app, and the session that looks at it
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "stop", help_triggers("-h", "--help"))]
+pub struct RunStop {
+    /// the run's number
+    #[argh(positional)]
+    pub id: u32,
+}
+
+/// list apps that run, whether or not somebody looks at them
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "runs", help_triggers("-h", "--help"))]
+pub struct Runs {}
 
 /// list sessions
 #[derive(FromArgs, Debug)]

@@ -51,6 +51,8 @@ pub fn text(verb: &Verb, data: &Value) -> String {
             }
         },
         Verb::Reload(_) => reload(data),
+        Verb::Run(_) => format!("run {} is over\n", shown(&data["id"])),
+        Verb::Runs(_) => stays::runs(data),
         Verb::Session(session) => stays::changed(&session.verb, data),
         Verb::Sessions(_) => stays::sessions(data),
         Verb::Stats(_) => stays::stats(data),

@@ -45,6 +45,27 @@ pub fn sessions(data: &Value) -> String {
     )
 }
 
+/// A line for each app that runs.
+pub fn runs(data: &Value) -> String {
+    let seconds = |value: &Value| match value {
+        Value::Null => shown(value),
+        value => format!("{} s", shown(value)),
+    };
+    table(
+        &["ID", "CLIENT", "APP", "SESSION", "AWAY", "LEFT"],
+        rows(data, "runs", |run| {
+            vec![
+                shown(&run["id"]),
+                shown(&run["client"]["name"]),
+                shown(&run["app"]["title"]),
+                shown(&run["session"]),
+                seconds(&run["away_s"]),
+                seconds(&run["left_s"]),
+            ]
+        }),
+    )
+}
+
 /// What sessions have counted and measured.
 pub fn stats(data: &Value) -> String {
     let texts: Vec<String> = list(&data["sessions"]).iter().map(session_stats).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::arguments::{ClientVerb, PairPin, PairVerb, SessionVerb, Verb};
+use crate::arguments::{ClientVerb, PairPin, PairVerb, RunVerb, SessionVerb, Verb};
 use crate::call::{Exit, Failure, call};
 use crate::print;
 
@@ -47,6 +47,10 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
             PairVerb::Pin(pin) => give_pin(pin, sockets),
         },
         Verb::Reload(_) => call(sockets, "POST", "/v1/reload", None),
+        Verb::Run(run) => match &run.verb {
+            RunVerb::Stop(stop) => call(sockets, "DELETE", &format!("/v1/runs/{}", stop.id), None),
+        },
+        Verb::Runs(_) => get("/v1/runs"),
         Verb::Session(session) => change_session(&session.verb, sockets),
         Verb::Sessions(_) => get("/v1/sessions"),
         Verb::Stats(stats) => match stats.id {

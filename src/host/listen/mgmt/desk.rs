@@ -27,6 +27,7 @@ impl Daemon {
             Command::Clients => Ok(self.clients_report(facts)),
             Command::Document => Err(Refusal::no_answer()), // the engine has it
             Command::Encoders => Ok(self.encoders_report()),
+            Command::EndRun { id } => self.end_run(id, now),
             Command::EndSession { id } => self.end_session(id, now),
             Command::Feedback { id, gamepad, feedback } => self.feed_back(id, gamepad, feedback),
             Command::Grant { fingerprint, given, taken } => {
@@ -46,6 +47,7 @@ impl Daemon {
                 return self.change(Change::Rename(fingerprint, name), waiter, now);
             }
             Command::RequestIdr { id } => self.request_idr(id),
+            Command::Runs => Ok(self.runs_report(now)),
             Command::Session { id } => self.session_report(id, facts, now),
             Command::Sessions => Ok(self.sessions_report(facts, now)),
             Command::SetBitrate { id, kbps } => self.set_bitrate(id, kbps, facts, now),

@@ -27,6 +27,11 @@ pub enum Command {
     Document,
     /// What can be encoded, and by what.
     Encoders,
+    /// An app is over, and the session that looks at it.
+    EndRun {
+        /// The run's number.
+        id: u32,
+    },
     /// A session is over.
     EndSession {
         /// The session's number.
@@ -75,6 +80,8 @@ pub enum Command {
         /// The session's number.
         id: u32,
     },
+    /// Apps that run, whether or not somebody looks at them.
+    Runs,
     /// One session.
     Session {
         /// Its number.
@@ -271,6 +278,8 @@ const ROUTES: &[Route] = &[
     }),
     ("POST", "/v1/pairings/{id}/reject", |ask| Ok(Command::Reject { id: ask.id("pairing")? })),
     ("POST", "/v1/reload", |_| Ok(Command::Reload)),
+    ("GET", "/v1/runs", |_| Ok(Command::Runs)),
+    ("DELETE", "/v1/runs/{id}", |ask| Ok(Command::EndRun { id: ask.id("run")? })),
     ("GET", "/v1/sessions", |_| Ok(Command::Sessions)),
     ("GET", "/v1/sessions/{id}", |ask| Ok(Command::Session { id: ask.session()? })),
     ("PATCH", "/v1/sessions/{id}", |ask| {
@@ -557,6 +566,10 @@ mod tests {
             ("GET", "/v1/sessions/-3", "", Err(400)),
             ("GET", "/v1/sessions/4294967296", "", Err(400)),
             ("DELETE", "/v1/sessions/3", "", Ok(Command::EndSession { id: 3 })),
+            ("GET", "/v1/runs", "", Ok(Command::Runs)),
+            ("GET", "/v1/runs/3", "", Err(405)),
+            ("DELETE", "/v1/runs/3", "", Ok(Command::EndRun { id: 3 })),
+            ("DELETE", "/v1/runs/+3", "", Err(400)),
             ("POST", "/v1/sessions/3/idr", "", Ok(Command::RequestIdr { id: 3 })),
             ("GET", "/v1/encoders", "", Ok(Command::Encoders)),
             ("POST", "/v1/encoders/probe", "", Ok(Command::ProbeEncoders)),

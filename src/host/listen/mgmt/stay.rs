@@ -12,7 +12,7 @@ use super::{Facts, Figures};
 use crate::daemon::Daemon;
 use crate::encode::Settings;
 use crate::pipeline::{COUNTERS, Order, STAGES};
-use crate::session::{End, Session};
+use crate::session::{End, Run, Session};
 
 impl Daemon {
     pub(super) fn encoders_report(&self) -> Report {
@@ -29,6 +29,32 @@ impl Daemon {
     pub(super) fn session_report(&self, id: u32, facts: &Facts, now: Instant) -> Answer {
         let session = self.sessions.get(id).ok_or_else(unknown)?;
         Ok(Report(self.session_value(session, facts, now)))
+    }
+
+    pub(super) fn runs_report(&self, now: Instant) -> Report {
+        let value = |run: &Run| {
+            let away = run.lingers.map(|it| now.duration_since(it.since).as_secs());
+            let left = run.lingers.and_then(|it| it.until());
+            let session = self.sessions.all().iter().find(|session| session.run == run.id);
+            json!({
+                "id": run.id,
+                "client": { "name": run.client_name, "fingerprint": run.client.to_string() },
+                "app": { "id": run.app, "title": run.title },
+                "session": session.map(|session| session.id),
+                "away_s": away,
+                "left_s": left.map(|it| it.saturating_duration_since(now).as_secs()),
+            })
+        };
+        let values: Vec<Value> = self.sessions.runs().iter().map(value).collect();
+        Report(json!({ "runs": values }))
+    }
+
+    pub(super) fn end_run(&mut self, id: u32, now: Instant) -> Answer {
+        let run = self.sessions.runs().iter().find(|run| run.id == id);
+        let run = run.ok_or_else(|| Refusal::new(Code::NotFound, "no such run"))?;
+        log::info!("app {:?} of {}: the administrator ends it", run.title, run.client_name);
+        self.sessions.cancel(id, now);
+        Ok(done(id))
     }
 
     pub(super) fn end_session(&mut self, id: u32, now: Instant) -> Answer {
