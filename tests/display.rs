@@ -542,6 +542,9 @@ fn what_a_killed_daemon_leaves_is_undone_at_the_next_start() {
 
         daemon.kill().unwrap();
         daemon.wait().unwrap();
+        eventually("what it started ends with it", || {
+            machine.processes("run").is_empty().then_some(())
+        });
         let undone = machine.journal().restore();
 
         machine.assert_clean();
