@@ -213,6 +213,29 @@ fn a_compositor_that_dies_ends_its_session_and_the_next_is_as_good() {
 }
 
 #[test]
+fn a_daemon_that_is_killed_leaves_nothing_and_the_next_streams() {
+    let _alone = alone();
+    let (daemon, device) = start("sleep 1000");
+    let port = daemon.port;
+
+    let stream = device.begin_stream(&["--seconds", "60"]);
+    daemon.wait_log("first picture sent");
+    let compositor = compositor(&daemon, 1);
+    assert!(!programs(&compositor).is_empty());
+    let (_, folder) = daemon.end("KILL");
+    let report = stream.report();
+    eventually("its compositor goes", || programs(&compositor).is_empty().then_some(()));
+    let lines = "Display private\nLingerTime 0s\nApp Desktop\n    Command foot sleep 1000";
+    let daemon = Daemon::start_in(folder, port, lines);
+    daemon.wait_log("encoders: h264: software");
+    let next = device.stream(&["--seconds", "2"]);
+
+    assert_eq!(report["is_terminated"], json!(true), "{report}");
+    assert_eq!(next["error"], Value::Null, "{next}");
+    is_gone(&daemon, 1);
+}
+
+#[test]
 fn what_programs_of_the_desktop_play_is_heard() {
     let _alone = alone();
     let folder = Folder::with_identity();

@@ -209,6 +209,26 @@ pub fn terminate_group(leader: u32) {
     }
 }
 
+/// What the command starts hears every signal and has those that this process ignores in their
+/// ordinary meaning, whatever [`Signals`] has done here: a program that does not expect it cannot be
+/// asked to end otherwise.
+pub fn hear_signals(command: &mut Command) {
+    let reset = || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises `none`, which outlives both calls; the rest are integers.
+        unsafe {
+            check(libc::sigemptyset(none.as_mut_ptr()))?;
+            check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))?;
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes four calls that are safe in handlers of
+    // signals (signal-safety(7)), and allocates nothing: an error of the system is a number.
+    unsafe { command.pre_exec(reset) };
+}
+
 /// What the command starts is asked to end (SIGTERM) when the thread that started it ends, as all
 /// threads do with this process. What that starts in turn is not.
 pub fn end_with_starter(command: &mut Command) {
@@ -356,6 +376,24 @@ mod tests {
         let mut child = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
 
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn what_is_started_hears_the_signals_that_this_process_takes_for_itself() {
+        use std::os::unix::process::ExitStatusExt;
+        // A signal is blocked for a thread and what it starts, so no other test minds.
+        let start = || {
+            let _signals = Signals::open().unwrap();
+            let mut command = Command::new("sleep");
+            hear_signals(command.arg("1000"));
+            command.spawn().unwrap()
+        };
+
+        let mut child = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+        // SAFETY: takes integers.
+        let told = unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+
+        assert_eq!((told, child.wait().unwrap().signal()), (0, Some(libc::SIGTERM)));
     }
 
     #[test]

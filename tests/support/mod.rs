@@ -376,8 +376,13 @@ impl Daemon {
     }
 
     /// Ends it as a service manager does, and hands over its folder.
-    pub fn stop(mut self) -> (ExitStatus, Folder) {
-        self.signal("TERM");
+    pub fn stop(self) -> (ExitStatus, Folder) {
+        self.end("TERM")
+    }
+
+    /// Ends it by this signal, and hands over its folder.
+    pub fn end(mut self, signal: &str) -> (ExitStatus, Folder) {
+        self.signal(signal);
         let status = self.wait();
         let folder =
             std::mem::replace(&mut self.folder, Folder { path: PathBuf::from("/nowhere") });

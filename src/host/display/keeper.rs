@@ -64,6 +64,7 @@ impl Keeper {
     /// Starts a program in a process group of its own. It reads nothing, and what it says is kept.
     pub fn spawn(&self, mut command: Command) -> io::Result<Program> {
         command.process_group(0).stdin(Stdio::null());
+        system::hear_signals(&mut command);
         system::end_with_starter(&mut command);
         let (answer, answered) = mpsc::channel();
         let requests = self.requests.as_ref().expect("taken by drop alone");
