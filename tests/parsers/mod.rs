@@ -13,6 +13,7 @@ mod gamestream;
 mod grants;
 mod http;
 mod mdns;
+mod native;
 mod rtsp;
 
 /// One parser.
@@ -28,7 +29,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 18] = [
+pub const PARSERS: [Parser; 20] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -65,6 +66,7 @@ pub const PARSERS: [Parser; 18] = [
         thousands: 12,
     },
     Parser { name: "mdns", seeds: mdns::seeds, check: mdns::check, thousands: 6 },
+    Parser { name: "packet", seeds: native::seeds, check: native::check, thousands: 12 },
     Parser {
         name: "pairing",
         seeds: gamestream::pairing_seeds,
@@ -90,6 +92,12 @@ pub const PARSERS: [Parser; 18] = [
         seeds: rtsp::sealed_seeds,
         check: rtsp::check_sealed,
         thousands: 6,
+    },
+    Parser {
+        name: "shards",
+        seeds: native::shard_seeds,
+        check: native::check_shards,
+        thousands: 4,
     },
     Parser { name: "xml", seeds: http::query_seeds, check: http::check_xml, thousands: 6 },
 ];

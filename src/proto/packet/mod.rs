@@ -1,5 +1,5 @@
-//! The data plane of GameStream: access units to datagrams, sound to datagrams, and when each of
-//! them leaves.
+//! The data planes: access units to datagrams, sound to datagrams, and when each of them leaves.
+//! That of punktfunk/1 is in [`native`], what is beside it here is GameStream's.
 //!
 //! An access unit is cut into blocks of data shards, each block gets its parity shards, every shard
 //! its header, and where the session is encrypted every packet is sealed. All of that happens in one
@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod native;
 pub mod pace;
 mod seal;
 pub mod sound;

@@ -1,0 +1,356 @@
+//! Access units to sealed datagrams, block by block: so that a block is still in the caches of the
+//! core when its parity is computed, when it is sealed, and when it is sent.
+//!
+//! A block's datagrams lie one behind the other, as they are sent. Its shards and their parity are
+//! made there, and sealed there.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use fec16::{Code, Workspace};
+
+use super::header::{
+    FRAME_PREFIX_LEN, FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, SHARD_HEADER_LEN,
+    SHARD_UNIT, ShardHeader, TAG_LEN, datagram_len,
+};
+use super::seal::{Exhausted, Keys, Sealer};
+
+/// Bytes of an access unit at most.
+pub const UNIT_LEN_MAX: usize = 64 << 20;
+/// Data shards of a block at most. More are slower, as they do not stay in the caches.
+pub const BLOCK_DATA_MAX: usize = 1000;
+/// Where a shard begins in its datagram.
+const SHARD_START: usize = PACKET_HEADER_LEN + SHARD_HEADER_LEN;
+
+/// How access units are cut and protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of a shard, a positive multiple of [`SHARD_UNIT`].
+    pub shard_len: usize,
+    /// Data shards of a block at most, 1 to [`BLOCK_DATA_MAX`].
+    pub block_data_max: usize,
+    /// Parity shards per hundred data shards of a block, rounded up; 100 at most, and 0 is none.
+    pub parity_percent: u8,
+    /// Parity shards of a block at least, unless it has none at all; no more than a block has data
+    /// shards at most.
+    pub parity_count_min: u8,
+}
+
+/// One access unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Unit<'a> {
+    /// What every shard says of it.
+    pub header: FrameHeader,
+    /// What stands in front of it.
+    pub prefix: FramePrefix,
+    /// What the encoder made.
+    pub bytes: &'a [u8],
+}
+
+/// What an access unit becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// One at least.
+    pub block_count: usize,
+    /// Of all blocks, parity too.
+    pub datagram_count: usize,
+    /// How many of them are parity.
+    pub parity_count: usize,
+}
+
+/// Why something is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The key has sealed as much as it may.
+    Exhausted,
+    /// An access unit of more than [`UNIT_LEN_MAX`] bytes, or of more blocks than have numbers.
+    TooLong,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Error::Exhausted => "key used up",
+            Error::TooLong => "more bytes than the protocol carries",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Exhausted> for Error {
+    fn from(_: Exhausted) -> Error {
+        Error::Exhausted
+    }
+}
+
+/// Makes the datagrams of one direction.
+pub struct Packetizer {
+    shape: Shape,
+    sealer: Sealer,
+    workspace: Workspace,
+    /// The datagrams of one block.
+    buffer: Box<[u8]>,
+}
+
+/// How an access unit is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Division {
+    data_count: usize,
+    /// Data shards of every block but the last, which has the rest.
+    block_len: usize,
+    block_count: usize,
+}
+
+impl Shape {
+    fn assert_possible(&self) {
+        let Shape { shard_len, block_data_max, parity_percent, parity_count_min } = *self;
+        let is_len = shard_len > 0 && shard_len.is_multiple_of(SHARD_UNIT);
+        // Padding is a number of 16 bits.
+        assert!(is_len && shard_len <= usize::from(u16::MAX), "shards of {shard_len} bytes");
+        assert!((1..=BLOCK_DATA_MAX).contains(&block_data_max), "{block_data_max} shards");
+        assert!(parity_percent <= 100, "{parity_percent} % of parity");
+        assert!(usize::from(parity_count_min) <= block_data_max, "{parity_count_min} at least");
+    }
+
+    fn divide(&self, unit_len: usize) -> Result<Division, Error> {
+        if unit_len > UNIT_LEN_MAX {
+            return Err(Error::TooLong);
+        }
+        let data_count = (FRAME_PREFIX_LEN + unit_len).div_ceil(self.shard_len);
+        let block_len = data_count.div_ceil(data_count.div_ceil(self.block_data_max));
+        let block_count = data_count.div_ceil(block_len);
+        if block_count > usize::from(u16::MAX) {
+            return Err(Error::TooLong);
+        }
+        Ok(Division { data_count, block_len, block_count })
+    }
+
+    /// Parity shards of a block of so many data shards.
+    pub fn parity_count(&self, data_count: usize) -> usize {
+        if self.parity_percent == 0 {
+            return 0;
+        }
+        let count = (data_count * usize::from(self.parity_percent)).div_ceil(100);
+        count.max(self.parity_count_min.into())
+    }
+}
+
+impl Division {
+    /// Where a block begins, and how many data shards it has.
+    fn block(&self, index: usize) -> (usize, usize) {
+        let first = index * self.block_len;
+        (first, self.block_len.min(self.data_count - first))
+    }
+}
+
+impl Packetizer {
+    /// Takes all memory there will be. Of that, what no block was long enough for yet costs
+    /// addresses only.
+    ///
+    /// # Panics
+    ///
+    /// If the shape is not within its limits.
+    pub fn new(shape: Shape, keys: &Keys) -> Packetizer {
+        shape.assert_possible();
+        let data_max = shape.block_data_max;
+        // Parity may be set to as much as there is data.
+        let largest = Code::new(data_max, data_max).expect("a block is far from the limit");
+        let buffer = vec![0; 2 * data_max * datagram_len(shape.shard_len)];
+        Packetizer {
+            shape,
+            sealer: Sealer::new(keys),
+            workspace: Workspace::new(largest),
+            buffer: buffer.into(),
+        }
+    }
+
+    /// How it cuts and protects.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Takes effect with the next access unit.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than 100.
+    pub fn set_parity_percent(&mut self, percent: u8) {
+        assert!(percent <= 100, "{percent} % of parity");
+        self.shape.parity_percent = percent;
+    }
+
+    /// Bytes of every datagram.
+    pub fn datagram_len(&self) -> usize {
+        datagram_len(self.shape.shard_len)
+    }
+
+    /// What seals, for packets of other kinds and for other keys.
+    pub fn sealer(&mut self) -> &mut Sealer {
+        &mut self.sealer
+    }
+
+    /// What an access unit becomes.
+    pub fn plan(&self, unit: &Unit<'_>) -> Result<Plan, Error> {
+        let division = self.shape.divide(unit.bytes.len())?;
+        let last = division.block(division.block_count - 1).1;
+        let parity_count = (division.block_count - 1) * self.shape.parity_count(division.block_len)
+            + self.shape.parity_count(last);
+        Ok(Plan {
+            block_count: division.block_count,
+            datagram_count: division.data_count + parity_count,
+            parity_count,
+        })
+    }
+
+    /// The datagrams of a block of an access unit, of which it has as many as [`Packetizer::plan`]
+    /// says. They are to be made and sent in turn.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such block.
+    pub fn block(&mut self, unit: &Unit<'_>, index: usize) -> Result<&[u8], Error> {
+        let division = self.shape.divide(unit.bytes.len())?;
+        assert!(index < division.block_count, "block {index}");
+        let Shape { shard_len, .. } = self.shape;
+        let (first, data_count) = division.block(index);
+        let parity_count = self.shape.parity_count(data_count);
+        let is_last_block = index + 1 == division.block_count;
+        let padding = match is_last_block {
+            true => division.data_count * shard_len - FRAME_PREFIX_LEN - unit.bytes.len(),
+            false => 0,
+        };
+        // All of these are far below their limits, or `divide` has looked.
+        let header = ShardHeader {
+            frame: unit.header,
+            block: index as u16,
+            is_last_block,
+            first: first as u32,
+            data_count: data_count as u16,
+            parity_count: parity_count as u16,
+            index: 0,
+            padding: padding as u16,
+        };
+        let datagram_len = datagram_len(shard_len);
+        let len = (data_count + parity_count) * datagram_len;
+        let datagrams = &mut self.buffer[..len];
+        let prefix = unit.prefix.emit();
+        for (at, datagram) in datagrams.chunks_exact_mut(datagram_len).enumerate() {
+            let header = ShardHeader { index: at as u16, ..header };
+            datagram[PACKET_HEADER_LEN..SHARD_START].copy_from_slice(&header.emit());
+            if at < data_count {
+                let shard = &mut datagram[SHARD_START..][..shard_len];
+                fill(shard, &prefix, unit.bytes, (first + at) * shard_len);
+            }
+        }
+        if parity_count > 0 {
+            let code = Code::new(data_count, parity_count).expect("a block is far from the limit");
+            let (data, parity) = datagrams.split_at_mut(data_count * datagram_len);
+            protect(code, &mut self.workspace, data, parity, datagram_len);
+        }
+        for datagram in datagrams.chunks_exact_mut(datagram_len) {
+            self.sealer.seal(Kind::Video, datagram)?;
+        }
+        Ok(&self.buffer[..len])
+    }
+}
+
+impl fmt::Debug for Packetizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packetizer").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// Fills a shard with what the prefix and the bytes behind it have from `start` on, and zeros.
+fn fill(shard: &mut [u8], prefix: &[u8], bytes: &[u8], start: usize) {
+    let mut shard = shard;
+    if start < prefix.len() {
+        let (front, rest) = shard.split_at_mut((prefix.len() - start).min(shard.len()));
+        front.copy_from_slice(&prefix[start..][..front.len()]);
+        shard = rest;
+    }
+    let from = start.saturating_sub(prefix.len()).min(bytes.len());
+    let bytes = &bytes[from..];
+    let (front, rest) = shard.split_at_mut(bytes.len().min(shard.len()));
+    front.copy_from_slice(&bytes[..front.len()]);
+    rest.fill(0);
+}
+
+/// Writes the parity shards of a block into their datagrams.
+fn protect(
+    code: Code,
+    workspace: &mut Workspace,
+    data: &[u8],
+    parity: &mut [u8],
+    datagram_len: usize,
+) {
+    let shard = SHARD_START..datagram_len - TAG_LEN;
+    let mut of_data = [&[][..]; BLOCK_DATA_MAX];
+    for (slot, datagram) in of_data.iter_mut().zip(data.chunks_exact(datagram_len)) {
+        *slot = &datagram[shard.clone()];
+    }
+    let mut of_parity: [&mut [u8]; BLOCK_DATA_MAX] = std::array::from_fn(|_| Default::default());
+    for (slot, datagram) in of_parity.iter_mut().zip(parity.chunks_exact_mut(datagram_len)) {
+        *slot = &mut datagram[shard.clone()];
+    }
+    let (data_count, parity_count) = (code.data_count(), code.parity_count());
+    code.protect(workspace, &of_data[..data_count], &mut of_parity[..parity_count])
+        .expect("shards of one length, as many as the code and the memory are for");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(shard_len: usize, block_data_max: usize) -> Shape {
+        Shape { shard_len, block_data_max, parity_percent: 20, parity_count_min: 2 }
+    }
+
+    #[test]
+    fn access_units_are_divided_evenly() {
+        // Bytes of a shard, data shards of a block at most, of the access unit; of each block.
+        let table: [(usize, usize, usize, &[usize]); 7] = [
+            (64, 1000, 0, &[1]),
+            (64, 1000, 48, &[1]),
+            (64, 1000, 49, &[2]),
+            (1408, 1000, 1_408_000 - 16, &[1000]),
+            (1408, 1000, 1_408_000 - 15, &[501, 500]),
+            (1408, 1, 3 * 1408 - 16, &[1, 1, 1]),
+            (64, 3, 7 * 64 - 16, &[3, 3, 1]),
+        ];
+        for (shard_len, block_data_max, len, expected) in table {
+            let division = shape(shard_len, block_data_max).divide(len).unwrap();
+            let blocks = (0..division.block_count).map(|index| division.block(index).1);
+            assert_eq!(blocks.collect::<Vec<_>>(), expected, "{len}");
+        }
+        assert_eq!(shape(1408, 1000).divide(UNIT_LEN_MAX + 1), Err(Error::TooLong));
+        assert_eq!(shape(64, 1).divide(65_536 * 64), Err(Error::TooLong));
+        assert!(shape(1408, 1000).divide(UNIT_LEN_MAX).is_ok());
+    }
+
+    #[test]
+    fn parity_follows_from_the_data() {
+        let table = [(1, 2), (10, 2), (11, 3), (1000, 200)];
+        for (data_count, expected) in table {
+            assert_eq!(shape(64, 1000).parity_count(data_count), expected);
+        }
+        assert_eq!(Shape { parity_percent: 0, ..shape(64, 1000) }.parity_count(1000), 0);
+    }
+
+    #[test]
+    fn shards_are_filled_from_both_and_padded() {
+        let whole: Vec<u8> = (1..=30).collect();
+        let (prefix, bytes) = whole.split_at(16);
+        for len in 1..=20 {
+            let mut joined = Vec::new();
+            for start in (0..40).step_by(len) {
+                let mut shard = vec![0xff; len];
+                fill(&mut shard, prefix, bytes, start);
+                joined.extend(shard);
+            }
+            assert_eq!(joined[..30], whole, "{len}");
+            assert!(joined[30..].iter().all(|byte| *byte == 0), "{len}");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Shards to access units, at the client.
+//!
+//! An access unit is given out the moment it is whole, or as much of it as gives the rest. They are
+//! given out in their order: one that is whole waits for those before it as long as these may yet
+//! come, and those that are given up are named, each once. Memory is bounded by what was agreed on,
+//! whatever arrives, and is taken once.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::delay::Delay;
+use super::frame::{Bounds, Frame, Recovery, Refusal};
+use super::header::{self, FRAME_PREFIX_LEN, FrameHeader, FramePrefix, SHARD_UNIT, ShardHeader};
+use super::packetize::BLOCK_DATA_MAX;
+use crate::proto::units::FrameIndex;
+
+/// Access units in the making, at most.
+pub const FRAME_COUNT_MAX: usize = 64;
+
+/// What was agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a shard, a positive multiple of [`SHARD_UNIT`].
+    pub shard_len: usize,
+    /// Bytes of an access unit.
+    pub unit_len_max: usize,
+    /// Data shards of a block, 1 to [`BLOCK_DATA_MAX`], and parity shards.
+    pub block_data_max: usize,
+    /// Access units in the making, 2 to [`FRAME_COUNT_MAX`].
+    pub frame_count: usize,
+    /// How long an access unit that is whole waits for shards of those before it, which some way
+    /// may have held up. Not for an IDR, from which a decoder can go on.
+    pub patience: Duration,
+}
+
+/// What there is for the decoder.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// An access unit.
+    Unit(Unit<'a>),
+    /// These will not come.
+    Lost(FrameIndex, FrameIndex),
+}
+
+/// An access unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit<'a> {
+    /// What every shard says of it.
+    pub header: FrameHeader,
+    /// What stands in front of it.
+    pub prefix: FramePrefix,
+    /// What the encoder made.
+    pub bytes: &'a [u8],
+}
+
+/// What has happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Access units given out.
+    pub units: u64,
+    /// Access units given up.
+    pub lost_units: u64,
+    /// Shards that were of use.
+    pub shards: u64,
+    /// Data shards that were recovered.
+    pub recovered: u64,
+    /// Shards that came when they were not needed any more, or twice.
+    pub needless: u64,
+    /// Shards of access units that were given out or up before.
+    pub late: u64,
+    /// Shards that contradict others, or what was agreed on.
+    pub refused: u64,
+    /// Shards of access units for which there is no place yet.
+    pub early: u64,
+}
+
+/// See the module.
+pub struct Reassembler {
+    limits: Limits,
+    bounds: Bounds,
+    recovery: Recovery,
+    /// One for each that may be in the making, at the remainder of its index.
+    frames: Box<[Slot]>,
+    /// The next to be given out; before the first shard, any.
+    next: Option<u32>,
+    /// Those before this one are not waited for.
+    hurry_to: u32,
+    /// The one that is borrowed out. Its place is to be cleared.
+    lent: Option<u32>,
+    counters: Counters,
+    delay: Delay,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    frame: Frame,
+    /// Since when it is whole.
+    whole: Option<Instant>,
+}
+
+impl Limits {
+    fn assert_possible(&self) {
+        let Limits { shard_len, unit_len_max, block_data_max, frame_count, .. } = *self;
+        assert!(shard_len > 0 && shard_len.is_multiple_of(SHARD_UNIT), "{shard_len} bytes");
+        assert!(unit_len_max <= super::packetize::UNIT_LEN_MAX, "{unit_len_max} bytes");
+        assert!((1..=BLOCK_DATA_MAX).contains(&block_data_max), "{block_data_max} shards");
+        assert!((2..=FRAME_COUNT_MAX).contains(&frame_count), "{frame_count} access units");
+    }
+}
+
+impl Reassembler {
+    /// Begins with the first access unit of which anything comes.
+    ///
+    /// # Panics
+    ///
+    /// If the limits are not within theirs.
+    pub fn new(limits: Limits) -> Reassembler {
+        limits.assert_possible();
+        let bounds = Bounds {
+            shard_len: limits.shard_len,
+            data_max: (FRAME_PREFIX_LEN + limits.unit_len_max).div_ceil(limits.shard_len),
+            block_data_max: limits.block_data_max,
+        };
+        Reassembler {
+            limits,
+            bounds,
+            recovery: Recovery::new(limits.block_data_max),
+            frames: (0..limits.frame_count).map(|_| Slot::default()).collect(),
+            next: None,
+            hurry_to: 0,
+            lent: None,
+            counters: Counters::default(),
+            delay: Delay::default(),
+        }
+    }
+
+    /// Takes the payload of a packet of video that was opened. Events are to be polled afterwards.
+    pub fn handle_payload(&mut self, payload: &[u8], now: Instant) -> Result<(), header::Error> {
+        self.give_back();
+        let (header, shard) = ShardHeader::parse(payload).inspect_err(|_| {
+            self.counters.refused += 1;
+        })?;
+        let index = header.frame.index.0;
+        let next = *self.next.get_or_insert(index);
+        let Some(ahead) = index.checked_sub(next) else {
+            self.counters.late += 1;
+            return Ok(());
+        };
+        let count = self.limits.frame_count as u32; // at most FRAME_COUNT_MAX
+        if ahead >= count {
+            // The next one of it finds a place.
+            self.hurry_to = self.hurry_to.max(index - (count - 1));
+            self.counters.early += 1;
+            return Ok(());
+        }
+        let slot = &mut self.frames[place(index, self.limits.frame_count)];
+        if slot.whole.is_some() {
+            self.counters.needless += 1;
+            return Ok(());
+        }
+        match slot.frame.take(&header, shard, &self.bounds, &mut self.recovery) {
+            Ok(taken) => {
+                self.counters.shards += 1;
+                self.counters.recovered += taken.recovered_count as u64;
+                slot.whole = taken.is_whole.then_some(now);
+            }
+            Err(Refusal::Needless) => self.counters.needless += 1,
+            Err(Refusal::Contradiction | Refusal::TooLong) => self.counters.refused += 1,
+        }
+        Ok(())
+    }
+
+    /// The next thing for the decoder. `came_us` is the time by the client's own clock.
+    pub fn poll_event(&mut self, now: Instant, came_us: u64) -> Option<Event<'_>> {
+        self.give_back();
+        let next = self.next?;
+        let whole = self.first_whole(next);
+        if whole != Some(next) {
+            let end = self.given_up_to(next, whole, now)?;
+            return Some(self.give_up(next, end - 1));
+        }
+        // What cannot be read is as good as lost.
+        if FramePrefix::parse(self.slot(next).frame.bytes(&self.bounds)).is_err() {
+            self.counters.refused += 1;
+            return Some(self.give_up(next, next));
+        }
+        self.next = Some(next.saturating_add(1));
+        self.lent = Some(next);
+        self.counters.units += 1;
+        let frame = &self.frames[place(next, self.limits.frame_count)].frame;
+        let (prefix, bytes) = FramePrefix::parse(frame.bytes(&self.bounds)).ok()?;
+        self.delay.note(prefix.captured_us, came_us);
+        Some(Event::Unit(Unit { header: frame.header?, prefix, bytes }))
+    }
+
+    /// When to call [`Reassembler::poll_event`] again, if nothing comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let next = self.next?;
+        let whole = self.first_whole(next).filter(|whole| *whole > next)?;
+        self.slot(whole).whole.map(|since| since + self.limits.patience)
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How regularly access units come.
+    pub fn delay(&self) -> &Delay {
+        &self.delay
+    }
+
+    /// Bytes that its access units have taken, all in all.
+    pub fn unit_capacity(&self) -> usize {
+        self.frames.iter().map(|slot| slot.frame.capacity()).sum()
+    }
+
+    fn slot(&self, index: u32) -> &Slot {
+        &self.frames[place(index, self.limits.frame_count)]
+    }
+
+    /// The first that is whole.
+    fn first_whole(&self, next: u32) -> Option<u32> {
+        let window = next..next.saturating_add(self.limits.frame_count as u32);
+        window.into_iter().find(|index| self.slot(*index).whole.is_some())
+    }
+
+    /// The first that is not given up, if any before it are.
+    fn given_up_to(&self, next: u32, whole: Option<u32>, now: Instant) -> Option<u32> {
+        if self.hurry_to > next {
+            return Some(whole.map_or(self.hurry_to, |whole| whole.min(self.hurry_to)));
+        }
+        let slot = self.slot(whole?);
+        let is_idr = slot.frame.header.is_some_and(|header| header.is_idr);
+        let is_over = slot.whole.is_some_and(|since| since + self.limits.patience <= now);
+        whole.filter(|_| is_idr || is_over)
+    }
+
+    fn give_up(&mut self, first: u32, last: u32) -> Event<'static> {
+        let count = last - first + 1;
+        self.counters.lost_units += u64::from(count);
+        for index in (first..=last).take(self.limits.frame_count) {
+            self.clear(index);
+        }
+        self.next = Some(last.saturating_add(1));
+        Event::Lost(FrameIndex(first), FrameIndex(last))
+    }
+
+    /// Takes back what was lent.
+    fn give_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            self.clear(lent);
+        }
+    }
+
+    fn clear(&mut self, index: u32) {
+        let slot = &mut self.frames[place(index, self.limits.frame_count)];
+        slot.frame.clear();
+        slot.whole = None;
+    }
+}
+
+/// Where an access unit is put together.
+fn place(index: u32, frame_count: usize) -> usize {
+    index as usize % frame_count
+}
+
+impl fmt::Debug for Reassembler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reassembler").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,320 @@
+//! Sealing and opening: AES-128-GCM in place, the packet header as associated data, the nonce from
+//! the packet number as QUIC makes it (RFC 9001 section 5.3).
+//!
+//! A number belongs to one packet of its direction, whatever the kind and whatever the key: it does
+//! not begin anew with another phase.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+
+use super::header::{self, Kind, NUMBER_END, PACKET_HEADER_LEN, PacketHeader, TAG_LEN};
+use super::window::Window;
+use crate::proto::gamestream::secret::Secret;
+
+/// Datagrams no longer than this count as short ones: 2^11 bytes, RFC 9001 appendix B.1.
+const SHORT_LEN_MAX: usize = 1 << 11;
+/// Short packets that one key may seal.
+const SHORT_COUNT_MAX: u64 = 1 << 28;
+/// Long packets that one key may seal.
+const LONG_COUNT_MAX: u64 = 1 << 23;
+
+/// What one direction is sealed under, for one phase.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Of AES-128.
+    pub key: Secret<16>,
+    /// The nonce is this, and the packet number over its last eight bytes.
+    pub iv: Secret<12>,
+}
+
+/// Why a packet is not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("key or packet numbers used up")
+    }
+}
+
+impl std::error::Error for Exhausted {}
+
+/// Why a datagram was refused. Nothing has changed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It is none of ours.
+    Header(header::Error),
+    /// Its key is not there, any more or yet.
+    Phase(u8),
+    /// Seen before, or older than the replay window.
+    Replay,
+    /// The tag does not match: damaged, forged, or sealed under another key.
+    Tag,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Header(error) => error.fmt(f),
+            Error::Phase(phase) => write!(f, "no key of phase {phase}"),
+            Error::Replay => f.write_str("packet seen before, or too old"),
+            Error::Tag => f.write_str("tag that does not match"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A key at work.
+struct Phase {
+    number: u32,
+    key: LessSafeKey,
+    iv: Secret<12>,
+}
+
+impl Phase {
+    fn new(number: u32, keys: &Keys) -> Phase {
+        let key = UnboundKey::new(&AES_128_GCM, keys.key.bytes()).expect("a key of AES-128");
+        Phase { number, key: LessSafeKey::new(key), iv: keys.iv.clone() }
+    }
+
+    fn nonce(&self, number: u64) -> Nonce {
+        let mut nonce = *self.iv.bytes();
+        for (byte, counted) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
+            *byte ^= counted;
+        }
+        Nonce::assume_unique_for_key(nonce)
+    }
+}
+
+/// Seals what one end sends.
+pub struct Sealer {
+    phase: Phase,
+    /// Of the next packet.
+    number: u64,
+    /// What the key has sealed so far, in long packets' worth.
+    long_count: u64,
+    short_count: u64,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Sealer {
+    /// Seals under these keys, which are of phase 0.
+    pub fn new(keys: &Keys) -> Sealer {
+        Sealer { phase: Phase::new(0, keys), number: 0, long_count: 0, short_count: 0 }
+    }
+
+    /// Goes on under the keys of the next phase.
+    pub fn next_phase(&mut self, keys: &Keys) {
+        self.phase = Phase::new(self.phase.number.wrapping_add(1), keys);
+        (self.long_count, self.short_count) = (0, 0);
+    }
+
+    /// The phase at work.
+    pub fn phase(&self) -> u32 {
+        self.phase.number
+    }
+
+    /// Whether the next phase should begin: half of what the key may seal is sealed.
+    pub fn is_key_due(&self) -> bool {
+        self.long_count >= LONG_COUNT_MAX / 2 || self.short_count >= SHORT_COUNT_MAX / 2
+    }
+
+    /// The number of the next packet.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Seals a datagram in place: room for the packet header, the payload, room for the tag.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for both.
+    pub fn seal(&mut self, kind: Kind, datagram: &mut [u8]) -> Result<(), Exhausted> {
+        let (count, count_max) = match datagram.len() {
+            0..=SHORT_LEN_MAX => (&mut self.short_count, SHORT_COUNT_MAX),
+            _ => (&mut self.long_count, LONG_COUNT_MAX),
+        };
+        if self.number >= NUMBER_END || *count >= count_max {
+            return Err(Exhausted);
+        }
+        *count += 1;
+        let number = self.number;
+        self.number += 1;
+        let header = PacketHeader { kind, phase: self.phase.number as u8, number }.emit();
+        let (front, sealed) = datagram.split_at_mut(PACKET_HEADER_LEN);
+        let (payload, back) = sealed.split_at_mut(sealed.len() - TAG_LEN);
+        front.copy_from_slice(&header);
+        let tag = self
+            .phase
+            .key
+            .seal_in_place_separate_tag(self.phase.nonce(number), Aad::from(header), payload)
+            .expect("a datagram is shorter than AES-GCM's limit");
+        back.copy_from_slice(tag.as_ref());
+        Ok(())
+    }
+}
+
+/// A datagram that was opened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Opened<'a> {
+    /// What it is for.
+    pub kind: Kind,
+    /// Its number.
+    pub number: u64,
+    /// What was sealed.
+    pub payload: &'a mut [u8],
+}
+
+/// Opens what one end receives.
+pub struct Opener {
+    /// The newest, and the one before it while its last packets may be on their way.
+    phases: [Option<Phase>; 2],
+    window: Window,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opener").field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+impl Opener {
+    /// Opens what is sealed under these keys, which are of phase 0. No packet is taken twice, and
+    /// none that is older than so many others.
+    pub fn new(keys: &Keys, window_len: usize) -> Opener {
+        Opener { phases: [Some(Phase::new(0, keys)), None], window: Window::new(window_len) }
+    }
+
+    /// Packets of the next phase can be opened from now on, those of this one still, and those of
+    /// the one before no more.
+    pub fn next_phase(&mut self, keys: &Keys) {
+        let number = self.phases[0].as_ref().map_or(0, |phase| phase.number.wrapping_add(1));
+        self.phases.swap(0, 1);
+        self.phases[0] = Some(Phase::new(number, keys));
+    }
+
+    /// Which packets have come.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Opens a datagram in place. What is refused may have been overwritten.
+    pub fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Opened<'a>, Error> {
+        let header = PacketHeader::parse(datagram).map_err(Error::Header)?;
+        if datagram.len() < PACKET_HEADER_LEN + TAG_LEN {
+            return Err(Error::Header(header::Error::TooShort));
+        }
+        let mut phases = self.phases.iter().flatten();
+        let phase = phases.find(|phase| phase.number as u8 == header.phase);
+        let phase = phase.ok_or(Error::Phase(header.phase))?;
+        if !self.window.is_new(header.number) {
+            return Err(Error::Replay);
+        }
+        let (front, sealed) = datagram.split_at_mut(PACKET_HEADER_LEN);
+        let payload = phase
+            .key
+            .open_in_place(phase.nonce(header.number), Aad::from(front), sealed)
+            .map_err(|_| Error::Tag)?;
+        self.window.note(header.number);
+        Ok(Opened { kind: header.kind, number: header.number, payload })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(number: u8) -> Keys {
+        Keys { key: Secret::new([number; 16]), iv: Secret::new([number ^ 0x55; 12]) }
+    }
+
+    fn sealed(sealer: &mut Sealer, payload: &[u8]) -> Vec<u8> {
+        let mut datagram = [&[0; PACKET_HEADER_LEN][..], payload, &[0; TAG_LEN]].concat();
+        sealer.seal(Kind::Video, &mut datagram).unwrap();
+        datagram
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened_once() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+        let datagrams = [b"first".as_slice(), b"", b"third"].map(|it| sealed(&mut sealer, it));
+
+        for (number, payload) in [(2, b"third".as_slice()), (0, b"first"), (1, b"")] {
+            let mut datagram = datagrams[number as usize].clone();
+            let opened = opener.open(&mut datagram).unwrap();
+            assert_eq!((opened.kind, opened.number), (Kind::Video, number));
+            assert_eq!(opened.payload, payload);
+            let mut again = datagrams[number as usize].clone();
+            assert_eq!(opener.open(&mut again), Err(Error::Replay));
+        }
+    }
+
+    #[test]
+    fn no_byte_can_be_changed_and_a_forgery_moves_no_window() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+        let datagram = sealed(&mut sealer, b"payload");
+
+        for index in 0..datagram.len() {
+            for bit in 0..8 {
+                let mut forged = datagram.clone();
+                forged[index] ^= 1 << bit;
+                assert!(opener.open(&mut forged).is_err(), "byte {index}");
+            }
+        }
+        for len in 0..datagram.len() {
+            assert!(opener.open(&mut datagram[..len].to_vec()).is_err());
+        }
+
+        assert_eq!(opener.window().end(), 0);
+        assert!(opener.open(&mut datagram.clone()).is_ok());
+    }
+
+    #[test]
+    fn two_phases_are_open_at_a_time_and_numbers_go_on() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+        let mut of_phases = Vec::new();
+        for phase in 0..3 {
+            of_phases.push([0, 1].map(|_| sealed(&mut sealer, &[phase])));
+            sealer.next_phase(&keys(phase + 2));
+        }
+        let open = |opener: &mut Opener, phase: usize, index: usize| {
+            opener.open(&mut of_phases[phase][index].clone()).map(|opened| opened.number)
+        };
+
+        assert_eq!(open(&mut opener, 1, 0), Err(Error::Phase(1)));
+        opener.next_phase(&keys(2));
+        assert_eq!((open(&mut opener, 1, 0), open(&mut opener, 0, 0)), (Ok(2), Ok(0)));
+        opener.next_phase(&keys(3));
+        assert_eq!(open(&mut opener, 0, 1), Err(Error::Phase(0)));
+        assert_eq!((open(&mut opener, 2, 1), open(&mut opener, 1, 1)), (Ok(5), Ok(3)));
+    }
+
+    #[test]
+    fn a_key_seals_no_more_than_it_may() {
+        let mut sealer = Sealer::new(&keys(1));
+        (sealer.short_count, sealer.number) = (SHORT_COUNT_MAX - 1, SHORT_COUNT_MAX - 1);
+        let mut datagram = [0; 64];
+        assert!(sealer.is_key_due());
+        assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Ok(()));
+        assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Err(Exhausted));
+        sealer.next_phase(&keys(2));
+        assert!(!sealer.is_key_due());
+        assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Ok(()));
+        assert_eq!(sealer.number(), SHORT_COUNT_MAX + 1);
+
+        let mut long = [0; SHORT_LEN_MAX + 1];
+        sealer.long_count = LONG_COUNT_MAX;
+        assert_eq!(sealer.seal(Kind::Probe, &mut long), Err(Exhausted));
+        sealer.number = NUMBER_END;
+        assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Err(Exhausted));
+    }
+}

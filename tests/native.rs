@@ -1,0 +1,435 @@
+//! The data plane of punktfunk/1 from access units to datagrams and back, over a way that loses,
+//! repeats and disorders them.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use punktfunk_core::net::clock;
+use punktfunk_core::proto::gamestream::secret::Secret;
+use punktfunk_core::proto::packet::native::header::{
+    FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, SHARD_HEADER_LEN, ShardHeader, TAG_LEN,
+};
+use punktfunk_core::proto::packet::native::packetize::{self, Packetizer, Shape};
+use punktfunk_core::proto::packet::native::reassemble::{Event, Limits, Reassembler};
+use punktfunk_core::proto::packet::native::seal::{self, Keys, Opener, Sealer};
+use punktfunk_core::proto::units::FrameIndex;
+
+const PATIENCE: Duration = Duration::from_millis(2);
+const SHARD_LEN: usize = 192;
+const BLOCK_DATA_MAX: usize = 20;
+const UNIT_LEN_MAX: usize = 100_000;
+
+/// The system's allocator, which counts for each thread what it is asked for.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: it is the system's allocator; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Numbers that are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
+
+fn keys(number: u8) -> Keys {
+    Keys { key: Secret::new([number; 16]), iv: Secret::new([number ^ 0xaa; 12]) }
+}
+
+fn limits() -> Limits {
+    Limits {
+        shard_len: SHARD_LEN,
+        unit_len_max: UNIT_LEN_MAX,
+        block_data_max: BLOCK_DATA_MAX,
+        frame_count: 4,
+        patience: PATIENCE,
+    }
+}
+
+fn shape() -> Shape {
+    let (shard_len, block_data_max) = (SHARD_LEN, BLOCK_DATA_MAX);
+    Shape { shard_len, block_data_max, parity_percent: 20, parity_count_min: 1 }
+}
+
+fn frame(index: u32, is_idr: bool) -> FrameHeader {
+    FrameHeader { index: FrameIndex(index), is_idr, is_anchor: false, epoch: 1 }
+}
+
+fn bytes(index: u32, len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at as u32 ^ index.wrapping_mul(0x9e37)) as u8).collect()
+}
+
+/// What a client is told, in its own memory.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Unit(u32, Vec<u8>),
+    Lost(u32, u32),
+}
+
+/// A host and a client.
+struct Pair {
+    packetizer: Packetizer,
+    opener: Opener,
+    reassembler: Reassembler,
+    now: Instant,
+}
+
+impl Pair {
+    fn new(shape: Shape) -> Pair {
+        Pair {
+            packetizer: Packetizer::new(shape, &keys(1)),
+            opener: Opener::new(&keys(1), 0),
+            reassembler: Reassembler::new(limits()),
+            now: clock::now(),
+        }
+    }
+
+    /// The datagrams of an access unit, block by block.
+    fn send(&mut self, header: FrameHeader, bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let prefix = FramePrefix { captured_us: 7, latency_us: 8 };
+        let unit = packetize::Unit { header, prefix, bytes };
+        let plan = self.packetizer.plan(&unit).unwrap();
+        let datagram_len = self.packetizer.datagram_len();
+        let blocks: Vec<Vec<Vec<u8>>> = (0..plan.block_count)
+            .map(|index| {
+                let block = self.packetizer.block(&unit, index).unwrap();
+                block.chunks(datagram_len).map(<[u8]>::to_vec).collect()
+            })
+            .collect();
+        assert_eq!(plan.datagram_count, blocks.iter().map(Vec::len).sum::<usize>());
+        blocks
+    }
+
+    /// What comes of some datagrams, each event as soon as it can be had.
+    fn receive(&mut self, datagrams: impl IntoIterator<Item = Vec<u8>>) -> Vec<Told> {
+        let mut told = Vec::new();
+        for mut datagram in datagrams {
+            match self.opener.open(&mut datagram) {
+                Ok(opened) => self.reassembler.handle_payload(opened.payload, self.now).unwrap(),
+                Err(error) => assert_eq!(error, seal::Error::Replay),
+            }
+            told.extend(self.told());
+        }
+        told
+    }
+
+    fn told(&mut self) -> Vec<Told> {
+        let mut told = Vec::new();
+        while let Some(event) = self.reassembler.poll_event(self.now, 0) {
+            told.push(match event {
+                Event::Unit(unit) => {
+                    assert_eq!(unit.prefix, FramePrefix { captured_us: 7, latency_us: 8 });
+                    Told::Unit(unit.header.index.0, unit.bytes.to_vec())
+                }
+                Event::Lost(first, last) => Told::Lost(first.0, last.0),
+            });
+        }
+        told
+    }
+}
+
+#[test]
+fn access_units_of_any_length_come_out_as_they_went_in() {
+    let mut pair = Pair::new(shape());
+    let shard = SHARD_LEN - 16;
+    let edges = [0, 1, shard - 1, shard, shard + 1, BLOCK_DATA_MAX * SHARD_LEN - 16];
+    let lens = edges.into_iter().chain((0..60).map(|step| step * 1663)).chain([UNIT_LEN_MAX]);
+    for (index, len) in (1..).zip(lens) {
+        let unit = bytes(index, len);
+
+        let datagrams = pair.send(frame(index, index == 1), &unit).concat();
+        let (last, first) = datagrams.split_last().unwrap();
+        let early = pair.receive(first.to_vec());
+        let told = early.into_iter().chain(pair.receive([last.clone()])).collect::<Vec<_>>();
+
+        assert_eq!(told, [Told::Unit(index, unit)], "{len} bytes");
+    }
+    assert_eq!(pair.reassembler.counters().lost_units, 0);
+    assert_eq!(pair.reassembler.counters().recovered, 0);
+}
+
+#[test]
+fn as_many_shards_as_a_block_has_parity_may_be_lost_in_any_order() {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for parity_percent in [1, 20, 50, 100] {
+        let mut pair = Pair::new(Shape { parity_percent, ..shape() });
+        for index in 1..200 {
+            let unit = bytes(index, random.below(40_000));
+            let mut datagrams = Vec::new();
+            for mut block in pair.send(frame(index, false), &unit) {
+                let (_, shard) = block[0].split_at(PACKET_HEADER_LEN);
+                assert!(shard.len() > SHARD_HEADER_LEN + TAG_LEN);
+                let parity_count =
+                    block.len() * usize::from(parity_percent) / (100 + usize::from(parity_percent));
+                for _ in 0..parity_count {
+                    let number = random.below(block.len());
+                    block.swap_remove(number);
+                }
+                datagrams.extend(block);
+            }
+            // Some come twice, all in some order.
+            for _ in 0..datagrams.len() / 10 {
+                datagrams.push(datagrams[random.below(datagrams.len())].clone());
+            }
+            for last in (1..datagrams.len()).rev() {
+                datagrams.swap(last, random.below(last + 1));
+            }
+
+            let told = pair.receive(datagrams);
+
+            assert_eq!(told, [Told::Unit(index, unit)], "{parity_percent} %");
+        }
+        let counters = pair.reassembler.counters();
+        assert!(counters.recovered > 0, "{counters:?}");
+        assert_eq!((counters.lost_units, counters.refused), (0, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_recovered_is_named_once_and_the_rest_goes_on() {
+    let mut pair = Pair::new(shape());
+    let units: Vec<Vec<u8>> = (0..9).map(|index| bytes(index, 5000)).collect();
+    let mut sent: Vec<Vec<Vec<u8>>> =
+        (0..9).map(|it| pair.send(frame(it, false), &units[it as usize]).concat()).collect();
+    // 27 data shards in two blocks of 14 and 13, with 3 of parity each.
+    assert_eq!(sent[0].len(), 33);
+    let late = sent[2].split_off(13);
+    sent[5].truncate(0);
+    sent[6].drain(0..4);
+    let unit = |index: usize| Told::Unit(index as u32, units[index].clone());
+
+    assert_eq!(pair.receive(sent[0].clone()), [unit(0)]);
+    assert_eq!(pair.receive(sent[1].clone()), [unit(1)]);
+    // The next waits for what may have been held up, and not for long.
+    assert_eq!(pair.receive([&sent[2][..], &sent[3]].concat()), []);
+    assert_eq!(pair.reassembler.poll_timeout(), Some(pair.now + PATIENCE));
+    assert_eq!(pair.receive(late[..1].to_vec()), []);
+    pair.now += PATIENCE;
+    assert_eq!(pair.told(), [Told::Lost(2, 2), unit(3)]);
+    assert_eq!(pair.receive(late), []);
+    // Two in a row, one of which nothing came.
+    assert_eq!(pair.receive(sent[4].clone()), [unit(4)]);
+    assert_eq!(pair.receive([&sent[6][..], &sent[7]].concat()), []);
+    pair.now += PATIENCE;
+    assert_eq!(pair.told(), [Told::Lost(5, 6), unit(7)]);
+    assert_eq!(pair.receive(sent[8].clone()), [unit(8)]);
+
+    let counters = pair.reassembler.counters();
+    assert_eq!((counters.units, counters.lost_units), (6, 3));
+    assert_eq!(pair.reassembler.poll_timeout(), None);
+}
+
+#[test]
+fn an_access_unit_that_was_held_up_is_in_time_before_the_patience_ends() {
+    let mut pair = Pair::new(shape());
+    let units = [1, 2].map(|index| bytes(index, 3000));
+    let [first, second] = [1, 2].map(|it| pair.send(frame(it, false), &units[it as usize - 1]));
+    let mut first = first.concat();
+    let held = first.split_off(10);
+
+    assert_eq!(pair.receive(first), []);
+    assert_eq!(pair.receive(second.concat()), []);
+    pair.now += PATIENCE / 2;
+
+    let [one, two] = units;
+    assert_eq!(pair.receive(held), [Told::Unit(1, one), Told::Unit(2, two)]);
+}
+
+#[test]
+fn an_idr_waits_for_nothing_and_a_leap_makes_room() {
+    let mut pair = Pair::new(shape());
+    let send = |pair: &mut Pair, index, is_idr| {
+        let unit = bytes(index, 2000);
+        (pair.send(frame(index, is_idr), &unit).concat(), Told::Unit(index, unit))
+    };
+    let (mut first, _) = send(&mut pair, 1, false);
+    first.truncate(2);
+    let (idr, idr_told) = send(&mut pair, 3, true);
+    let (whole, whole_told) = send(&mut pair, 5, false);
+    let (far, far_told) = send(&mut pair, 4_000_000_000, false);
+
+    assert_eq!(pair.receive(first), []);
+    assert_eq!(pair.receive(idr), [Told::Lost(1, 2), idr_told]);
+    assert_eq!(pair.receive(whole), []);
+    // Its first shard finds no place, as what waits has to be told first; parity makes up for it.
+    let told = pair.receive(far);
+
+    let rest = Told::Lost(6, 3_999_999_996);
+    assert_eq!(told[..3], [Told::Lost(4, 4), whole_told, rest]);
+    assert_eq!(told[3..], []);
+    pair.now += PATIENCE;
+    assert_eq!(pair.told(), [Told::Lost(3_999_999_997, 3_999_999_999), far_told]);
+    let counters = pair.reassembler.counters();
+    assert_eq!((counters.early, counters.recovered, counters.units), (1, 1, 3));
+}
+
+/// Payloads that are sealed rightly and lie.
+#[test]
+fn an_authenticated_liar_costs_a_bounded_memory_and_no_panic() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut reassembler = Reassembler::new(limits());
+    let mut now = clock::now();
+    let mut lost = BTreeSet::new();
+    for _ in 0..200_000 {
+        let count = |random: &mut Random, usual: usize| match random.below(8) {
+            0 => random.next() as u16,
+            _ => random.below(usual) as u16,
+        };
+        let index = match random.below(50) {
+            0 => random.next() as u32,
+            _ => random.below(1000) as u32,
+        };
+        let header = ShardHeader {
+            frame: frame(index, random.below(9) == 0),
+            block: count(&mut random, 3),
+            is_last_block: random.below(3) == 0,
+            first: count(&mut random, 60).into(),
+            data_count: count(&mut random, 20),
+            parity_count: count(&mut random, 5),
+            index: count(&mut random, 20),
+            padding: count(&mut random, 2),
+        };
+        let len = [SHARD_LEN, SHARD_LEN, SHARD_LEN, 64, 0, 191][random.below(6)];
+        let payload = [&header.emit()[..], &vec![random.next() as u8; len]].concat();
+        let payload = &payload[..payload.len() - if random.below(20) == 0 { 1 } else { 0 }];
+
+        let _ = reassembler.handle_payload(payload, now);
+        now += Duration::from_micros(100);
+        while let Some(event) = reassembler.poll_event(now, random.next()) {
+            if let Event::Lost(first, last) = event {
+                assert!(first <= last && lost.insert(first), "{first} to {last}");
+            }
+        }
+    }
+
+    let most = 4 * (2 * (UNIT_LEN_MAX + 16 + SHARD_LEN) + BLOCK_DATA_MAX * SHARD_LEN);
+    assert!(reassembler.unit_capacity() <= 2 * most, "{}", reassembler.unit_capacity());
+    assert!(reassembler.counters().refused > 1000);
+}
+
+#[test]
+fn a_thousand_access_units_allocate_nothing_on_either_side() {
+    let mut random = Random(0x1357_9bdf_0246_8ace);
+    let mut packetizer = Packetizer::new(shape(), &keys(1));
+    let mut opener = Opener::new(&keys(1), 0);
+    let mut reassembler = Reassembler::new(limits());
+    let datagram_len = packetizer.datagram_len();
+    let (unit, mut datagram) = (bytes(1, UNIT_LEN_MAX), vec![0; datagram_len]);
+    let now = clock::now();
+    let mut whole_count = 0;
+    let before = COUNT.get();
+    let mut warm = before;
+    for index in 1..=1100 {
+        let prefix = FramePrefix { captured_us: 1, latency_us: 1 };
+        let len = if index <= 8 { UNIT_LEN_MAX } else { random.below(UNIT_LEN_MAX) };
+        let unit = packetize::Unit { header: frame(index, true), prefix, bytes: &unit[..len] };
+        let plan = packetizer.plan(&unit).unwrap();
+        for block in 0..plan.block_count {
+            let block = packetizer.block(&unit, block).unwrap();
+            for sent in block.chunks(datagram_len) {
+                // One in nine: most blocks need their parity, some are lost.
+                if random.below(9) == 0 {
+                    continue;
+                }
+                datagram.copy_from_slice(sent);
+                let opened = opener.open(&mut datagram).unwrap();
+                reassembler.handle_payload(opened.payload, now).unwrap();
+                while let Some(event) = reassembler.poll_event(now, 1) {
+                    whole_count += u32::from(matches!(event, Event::Unit(_)));
+                }
+            }
+        }
+        if index == 100 {
+            warm = COUNT.get();
+        }
+    }
+    let after = COUNT.get();
+
+    assert!(warm > before, "allocations are counted");
+    assert_eq!(after - warm, 0);
+    let counters = reassembler.counters();
+    assert!(whole_count > 200 && counters.lost_units > 20, "{whole_count} {counters:?}");
+    assert!(counters.recovered > 10_000, "{counters:?}");
+}
+
+/// The values of tests/vectors/native/video, by name.
+fn vector(name: &str) -> Vec<String> {
+    let lines = include_str!("vectors/native/video").lines();
+    let named = lines.filter_map(|line| line.split_once(' ')).filter(|(it, _)| *it == name);
+    named.map(|(_, value)| value.to_owned()).collect()
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}
+
+#[test]
+fn datagrams_are_those_of_the_vectors() {
+    let one = |name: &str| vector(name).remove(0);
+    let number = |name: &str| one(name).parse::<u64>().unwrap();
+    let keys = Keys {
+        key: Secret::new(hex(&one("key")).try_into().unwrap()),
+        iv: Secret::new(hex(&one("iv")).try_into().unwrap()),
+    };
+    let shape =
+        Shape { shard_len: 64, block_data_max: 20, parity_percent: 50, parity_count_min: 1 };
+    let index = FrameIndex(number("frame").try_into().unwrap());
+    let header = FrameHeader { index, is_idr: true, is_anchor: false, epoch: 3 };
+    let latency_us = number("latency_us").try_into().unwrap();
+    let prefix = FramePrefix { captured_us: number("captured_us"), latency_us };
+    let bytes = hex(&one("unit"));
+    let unit = packetize::Unit { header, prefix, bytes: &bytes };
+    let mut packetizer = Packetizer::new(shape, &keys);
+    let mut ping = [&[0; PACKET_HEADER_LEN][..], &[1, 2, 3, 4, 5, 6, 7, 8], &[0; TAG_LEN]].concat();
+
+    let datagrams = packetizer.block(&unit, 0).unwrap().to_vec();
+    packetizer.sealer().seal(Kind::Ping, &mut ping).unwrap();
+
+    assert_eq!(datagrams, hex(&vector("datagram").concat()));
+    assert_eq!(ping, hex(&one("ping")));
+}
+
+#[test]
+fn other_kinds_of_packets_share_the_numbers() {
+    let mut pair = Pair::new(shape());
+    let mut ping = [0; PACKET_HEADER_LEN + 8 + TAG_LEN];
+    pair.packetizer.sealer().seal(Kind::Ping, &mut ping).unwrap();
+    let datagrams = pair.send(frame(1, true), b"unit").concat();
+
+    let opened = pair.opener.open(&mut ping).unwrap();
+
+    assert_eq!((opened.kind, opened.number, opened.payload.len()), (Kind::Ping, 0, 8));
+    assert_eq!(pair.receive(datagrams), [Told::Unit(1, b"unit".to_vec())]);
+    assert_eq!((pair.opener.window().end(), pair.opener.window().missing_count()), (3, 0));
+    assert_eq!(Sealer::new(&keys(1)).number(), 0);
+}
