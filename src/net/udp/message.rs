@@ -24,7 +24,10 @@ pub(super) struct Control {
 const _: () = assert!(align_of::<libc::cmsghdr>() <= 8);
 
 impl Control {
-    pub(super) fn new() -> Control {
+    /// Bytes that there is room for.
+    pub(super) const CAPACITY: usize = CONTROL_LEN;
+
+    pub(super) const fn new() -> Control {
         Control { bytes: [0; CONTROL_LEN], len: 0 }
     }
 

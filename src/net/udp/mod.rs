@@ -1,10 +1,13 @@
-//! UDP: a socket for many peers, bursts of datagrams to one of them, and multicast of the link.
+//! UDP: a socket for many peers, bursts of datagrams to one of them and many datagrams at once from
+//! all, and multicast of the link.
 
 mod batch;
+mod intake;
 mod message;
 mod multicast;
 mod socket;
 
 pub use batch::{Batch, Sent};
+pub use intake::{Intake, Taken};
 pub use multicast::{Datagram, MulticastSocket};
 pub use socket::{Path, Received, UdpSocket};

@@ -164,7 +164,7 @@ pub(super) fn control(path: &Path) -> Control {
 }
 
 /// IPv4 as such, where it is mapped into IPv6.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
         IpAddr::V6(_) => address,
