@@ -217,31 +217,33 @@ fn as_many_shards_as_a_block_has_parity_may_be_lost_in_any_order() {
 #[test]
 fn what_cannot_be_recovered_is_named_once_and_the_rest_goes_on() {
     let mut pair = Pair::new(shape());
-    let units: Vec<Vec<u8>> = (0..9).map(|index| bytes(index, 5000)).collect();
+    // There is none of number 0.
+    let units: Vec<Vec<u8>> = (0..10).map(|index| bytes(index, 5000)).collect();
     let mut sent: Vec<Vec<Vec<u8>>> =
-        (0..9).map(|it| pair.send(frame(it, false), &units[it as usize]).concat()).collect();
+        (1..10).map(|it| pair.send(frame(it, false), &units[it as usize]).concat()).collect();
+    sent.insert(0, Vec::new());
     // 27 data shards in two blocks of 14 and 13, with 3 of parity each.
-    assert_eq!(sent[0].len(), 33);
-    let late = sent[2].split_off(13);
-    sent[5].truncate(0);
-    sent[6].drain(0..4);
+    assert_eq!(sent[1].len(), 33);
+    let late = sent[3].split_off(13);
+    sent[6].truncate(0);
+    sent[7].drain(0..4);
     let unit = |index: usize| Told::Unit(index as u32, units[index].clone());
 
-    assert_eq!(pair.receive(sent[0].clone()), [unit(0)]);
     assert_eq!(pair.receive(sent[1].clone()), [unit(1)]);
+    assert_eq!(pair.receive(sent[2].clone()), [unit(2)]);
     // The next waits for what may have been held up, and not for long.
-    assert_eq!(pair.receive([&sent[2][..], &sent[3]].concat()), []);
+    assert_eq!(pair.receive([&sent[3][..], &sent[4]].concat()), []);
     assert_eq!(pair.reassembler.poll_timeout(), Some(pair.now + PATIENCE));
     assert_eq!(pair.receive(late[..1].to_vec()), []);
     pair.now += PATIENCE;
-    assert_eq!(pair.told(), [Told::Lost(2, 2), unit(3)]);
+    assert_eq!(pair.told(), [Told::Lost(3, 3), unit(4)]);
     assert_eq!(pair.receive(late), []);
     // Two in a row, one of which nothing came.
-    assert_eq!(pair.receive(sent[4].clone()), [unit(4)]);
-    assert_eq!(pair.receive([&sent[6][..], &sent[7]].concat()), []);
+    assert_eq!(pair.receive(sent[5].clone()), [unit(5)]);
+    assert_eq!(pair.receive([&sent[7][..], &sent[8]].concat()), []);
     pair.now += PATIENCE;
-    assert_eq!(pair.told(), [Told::Lost(5, 6), unit(7)]);
-    assert_eq!(pair.receive(sent[8].clone()), [unit(8)]);
+    assert_eq!(pair.told(), [Told::Lost(6, 7), unit(8)]);
+    assert_eq!(pair.receive(sent[9].clone()), [unit(9)]);
 
     let counters = pair.reassembler.counters();
     assert_eq!((counters.units, counters.lost_units), (6, 3));

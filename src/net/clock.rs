@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How long before its time a wait is spent awake: timers are late by as much, half of the time.
+const SPIN_TIME: Duration = Duration::from_micros(80);
+
 /// Monotonic time, for deadlines.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Instant {
@@ -21,6 +24,25 @@ pub fn at_monotonic(time: Duration) -> Option<Instant> {
     let passed = Duration::new(passed.tv_sec as u64, passed.tv_nsec as u32);
     let age = passed.checked_sub(time).filter(|age| *age < Duration::from_secs(3600))?;
     now.checked_sub(age)
+}
+
+/// What CLOCK_MONOTONIC shows, in microseconds: for times that are told to another process.
+pub fn monotonic_us() -> u64 {
+    let mut passed = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a timespec that outlives the call. This clock is there on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut passed) };
+    passed.tv_sec as u64 * 1_000_000 + passed.tv_nsec as u64 / 1000
+}
+
+/// Waits until then to the microsecond: sleeps, and asks the time over and over at the end. Only
+/// threads whose trade it is may: those that pace.
+pub fn wait_until(until: Instant) {
+    if let Some(sleep) = until.checked_sub(SPIN_TIME) {
+        sleep_until(sleep);
+    }
+    while now() < until {
+        std::hint::spin_loop();
+    }
 }
 
 /// Sleeps until then. Only threads whose trade it is may: those that pace.

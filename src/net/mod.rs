@@ -6,6 +6,7 @@ pub mod library;
 pub mod memfd;
 pub mod netlink;
 pub mod peer;
+pub mod poll;
 pub mod process;
 pub mod shm;
 mod sockaddr;

@@ -19,6 +19,9 @@ use crate::proto::units::FrameIndex;
 /// Access units in the making, at most.
 pub const FRAME_COUNT_MAX: usize = 64;
 
+/// The number of a session's first access unit.
+const FIRST: u32 = 1;
+
 /// What was agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -83,8 +86,8 @@ pub struct Reassembler {
     recovery: Recovery,
     /// One for each that may be in the making, at the remainder of its index.
     frames: Box<[Slot]>,
-    /// The next to be given out; before the first shard, any.
-    next: Option<u32>,
+    /// The next to be given out.
+    next: u32,
     /// Those before this one are not waited for.
     hurry_to: u32,
     /// The one that is borrowed out. Its place is to be cleared.
@@ -111,7 +114,7 @@ impl Limits {
 }
 
 impl Reassembler {
-    /// Begins with the first access unit of which anything comes.
+    /// Begins with the access unit of number 1.
     ///
     /// # Panics
     ///
@@ -128,7 +131,7 @@ impl Reassembler {
             bounds,
             recovery: Recovery::new(limits.block_data_max),
             frames: (0..limits.frame_count).map(|_| Slot::default()).collect(),
-            next: None,
+            next: FIRST,
             hurry_to: 0,
             lent: None,
             counters: Counters::default(),
@@ -143,8 +146,7 @@ impl Reassembler {
             self.counters.refused += 1;
         })?;
         let index = header.frame.index.0;
-        let next = *self.next.get_or_insert(index);
-        let Some(ahead) = index.checked_sub(next) else {
+        let Some(ahead) = index.checked_sub(self.next) else {
             self.counters.late += 1;
             return Ok(());
         };
@@ -175,7 +177,7 @@ impl Reassembler {
     /// The next thing for the decoder. `came_us` is the time by the client's own clock.
     pub fn poll_event(&mut self, now: Instant, came_us: u64) -> Option<Event<'_>> {
         self.give_back();
-        let next = self.next?;
+        let next = self.next;
         let whole = self.first_whole(next);
         if whole != Some(next) {
             let end = self.given_up_to(next, whole, now)?;
@@ -186,7 +188,7 @@ impl Reassembler {
             self.counters.refused += 1;
             return Some(self.give_up(next, next));
         }
-        self.next = Some(next.saturating_add(1));
+        self.next = next.saturating_add(1);
         self.lent = Some(next);
         self.counters.units += 1;
         let frame = &self.frames[place(next, self.limits.frame_count)].frame;
@@ -197,8 +199,7 @@ impl Reassembler {
 
     /// When to call [`Reassembler::poll_event`] again, if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let next = self.next?;
-        let whole = self.first_whole(next).filter(|whole| *whole > next)?;
+        let whole = self.first_whole(self.next).filter(|whole| *whole > self.next)?;
         self.slot(whole).whole.map(|since| since + self.limits.patience)
     }
 
@@ -244,7 +245,7 @@ impl Reassembler {
         for index in (first..=last).take(self.limits.frame_count) {
             self.clear(index);
         }
-        self.next = Some(last.saturating_add(1));
+        self.next = last.saturating_add(1);
         Event::Lost(FrameIndex(first), FrameIndex(last))
     }
 

@@ -1,7 +1,8 @@
 //! Which packets have come: none is taken twice, and those that did not come are counted.
 //!
 //! The window holds the newest number and so many before it. What leaves it and was not there is
-//! lost. Whether a packet is genuine is known before the window moves.
+//! lost: a direction counts its packets from 0. Whether a packet is genuine is known before the
+//! window moves.
 
 #![forbid(unsafe_code)]
 
@@ -28,8 +29,6 @@ pub struct Window {
     bits: Box<[u64]>,
     /// One more than the highest number that came; 0 before the first.
     end: u64,
-    /// Packets before the first that came are not lost, they may not have been for us.
-    start: u64,
     /// Lost ones in a row, at the window's lower end.
     run: u64,
     loss: Loss,
@@ -39,7 +38,7 @@ impl Window {
     /// Covers so many packets at least.
     pub fn new(len: usize) -> Window {
         let len = len.max(LEN_MIN).next_power_of_two();
-        Window { bits: vec![0; len / 64].into(), end: 0, start: 0, run: 0, loss: Loss::default() }
+        Window { bits: vec![0; len / 64].into(), end: 0, run: 0, loss: Loss::default() }
     }
 
     /// Packets that it covers.
@@ -54,15 +53,11 @@ impl Window {
 
     /// Notes a packet that is new and genuine.
     pub fn note(&mut self, number: u64) {
-        if self.loss.received == 0 {
-            (self.start, self.end) = (number, number);
-        }
         if number >= self.end {
             self.slide(number + 1);
         }
         let (word, bit) = self.place(number);
         self.bits[word] |= bit;
-        self.start = self.start.min(number);
         self.loss.received += 1;
     }
 
@@ -78,7 +73,7 @@ impl Window {
 
     /// Packets of the window that have not come, and may yet.
     pub fn missing_count(&self) -> u64 {
-        let first = self.start.max(self.end.saturating_sub(self.reach()));
+        let first = self.end.saturating_sub(self.reach());
         let here: u64 = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
         (self.end - first).saturating_sub(here)
     }
@@ -91,9 +86,7 @@ impl Window {
             let (word, bit) = self.place(number);
             let is_here = self.bits[word] & bit != 0;
             self.bits[word] &= !bit;
-            if number >= self.start {
-                self.leave(is_here, 1);
-            }
+            self.leave(is_here, 1);
         }
         // Numbers that were never in it.
         let passed = end.saturating_sub(len).saturating_sub(self.end);
@@ -180,15 +173,15 @@ mod tests {
         window.note((1 << 48) - 1);
 
         let loss = window.loss();
-        assert_eq!(loss.lost + loss.received + window.missing_count(), (1 << 48) - 7);
+        assert_eq!(loss.lost + loss.received + window.missing_count(), 1 << 48);
         assert_eq!(window.missing_count(), 1023);
     }
 
     #[test]
-    fn what_is_before_the_first_is_not_lost() {
-        let window = window((1000..4000).chain([]));
+    fn what_is_before_the_first_that_came_is_lost_too() {
+        let window = window(2000..2100);
 
-        assert_eq!((window.loss().lost, window.missing_count()), (0, 0));
+        assert_eq!((window.loss().lost, window.missing_count()), (1076, 924));
     }
 
     #[test]
@@ -217,11 +210,10 @@ mod tests {
                     assert!(!window.is_new(number));
                 }
             }
-            let first = came.iter().min().unwrap();
             let loss = window.loss();
             assert_eq!(loss.received, came.len() as u64);
             let missing = loss.lost + window.missing_count();
-            assert_eq!(missing + loss.received, window.end() - first);
+            assert_eq!(missing + loss.received, window.end());
         }
     }
 }

@@ -1,0 +1,171 @@
+//! The command line.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use argh::FromArgs;
+
+/// Rates that can be asked for, in kbit/s.
+const RATE_KBPS: std::ops::RangeInclusive<u32> = 100..=100_000_000;
+
+/// Measure the data plane of punktfunk/1 between two processes: one receives, one sends.
+#[derive(FromArgs, Debug)]
+pub struct Arguments {
+    #[argh(subcommand)]
+    pub verb: Verb,
+}
+
+/// What is done.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum Verb {
+    Receive(Receive),
+    Send(Send),
+}
+
+/// receive until the sender says that it was all, and print what came
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "receive")]
+pub struct Receive {
+    /// address and port to receive at
+    #[argh(positional)]
+    pub at: SocketAddr,
+
+    /// bytes of the socket's buffer that are asked for, 33554432 unless told
+    #[argh(option, default = "32 << 20")]
+    pub buffer: usize,
+
+    /// bytes of a datagram, those of the sender, 1452 unless told
+    #[argh(option, default = "1452")]
+    pub datagram: usize,
+
+    /// seconds without anything after which it is over, 10 unless told
+    #[argh(option, default = "10")]
+    pub patience: u32,
+}
+
+/// send access units at a rate, and print what left
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "send")]
+pub struct Send {
+    /// address and port of the receiver
+    #[argh(positional)]
+    pub to: SocketAddr,
+
+    /// bits per second of access units, in k, M or G: 200M
+    #[argh(option, from_str_fn(parse_rate), arg_name = "rate")]
+    pub rate: u32,
+
+    /// access units per second, 60 unless told
+    #[argh(option, default = "60")]
+    pub fps: u32,
+
+    /// seconds, 2 unless told
+    #[argh(option, default = "2")]
+    pub seconds: u32,
+
+    /// parity shards per hundred data shards, 20 unless told
+    #[argh(option, default = "20")]
+    pub parity: u8,
+
+    /// bytes of a datagram, 1452 unless told
+    #[argh(option, default = "1452")]
+    pub datagram: usize,
+
+    /// how much of the time between two access units one may take, in percent, 50 unless told; 0
+    /// sends each at once
+    #[argh(option, default = "50")]
+    pub spread: u8,
+
+    /// bytes of the socket's buffer that are asked for, 33554432 unless told
+    #[argh(option, default = "32 << 20")]
+    pub buffer: usize,
+}
+
+/// What the command line asks for instead of a run.
+#[derive(Debug)]
+pub struct EarlyExit {
+    /// Text to show.
+    pub output: String,
+    /// Whether it was asked for; else the command line is wrong.
+    pub is_help: bool,
+}
+
+impl Arguments {
+    /// Reads the words behind the program's name.
+    pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Arguments, EarlyExit> {
+        let wrong = |output: String| EarlyExit { output, is_help: false };
+        let words = words
+            .map(|word| word.into_string().map_err(|word| format!("{word:?} is not text")))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(wrong)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let arguments = Arguments::from_args(&["punktfunk-bench"], &words).map_err(|exit| {
+            EarlyExit { output: exit.output.trim_end().to_owned(), is_help: exit.status.is_ok() }
+        })?;
+        let complaint = match &arguments.verb {
+            Verb::Receive(receive) => complaint(receive.datagram, 0, 0, 1),
+            Verb::Send(send) => complaint(send.datagram, send.parity, send.spread, send.fps),
+        };
+        match complaint {
+            None => Ok(arguments),
+            Some(complaint) => Err(wrong(complaint.to_owned())),
+        }
+    }
+}
+
+fn complaint(datagram: usize, parity: u8, spread: u8, fps: u32) -> Option<&'static str> {
+    match () {
+        () if !(108..=65_000).contains(&datagram) => Some("a datagram has from 108 to 65000 bytes"),
+        () if parity > 100 => Some("parity is 100 percent at most"),
+        () if spread > 100 => Some("an access unit is spread over 100 percent at most"),
+        () if !(1..=1000).contains(&fps) => Some("there are from 1 to 1000 access units a second"),
+        () => None,
+    }
+}
+
+/// A rate as punktfunk.conf(5) writes it, in kbit/s.
+fn parse_rate(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text:?} is not a rate from 100k to 100G bits per second, such as 20M");
+    let units = [("k", 1), ("M", 1000), ("G", 1_000_000)];
+    let parsed = units.iter().find_map(|(unit, kbps)| Some((text.strip_suffix(unit)?, *kbps)));
+    let (digits, unit_kbps) = parsed.ok_or_else(wrong)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count: Option<u32> = if is_number { digits.parse().ok() } else { None };
+    let kbps = count.and_then(|count| count.checked_mul(unit_kbps));
+    kbps.filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, EarlyExit> {
+        Arguments::parse(words.iter().map(Into::into))
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default_and_what_is_wrong_is_told() {
+        let Verb::Send(send) = parse(&["send", "127.0.0.1:9", "--rate", "1G"]).unwrap().verb else {
+            panic!("it sends")
+        };
+        assert_eq!((send.rate, send.fps, send.parity), (1_000_000, 60, 20));
+
+        for words in [
+            &["send", "127.0.0.1:9"][..],
+            &["send", "127.0.0.1", "--rate", "1G"],
+            &["send", "127.0.0.1:9", "--rate", "1"],
+            &["send", "127.0.0.1:9", "--rate", "200G"],
+            &["send", "127.0.0.1:9", "--rate", "1G", "--parity", "101"],
+            &["send", "127.0.0.1:9", "--rate", "1G", "--fps", "0"],
+            &["receive", "127.0.0.1:9", "--datagram", "100"],
+            &["fly"],
+            &[],
+        ] {
+            assert!(!parse(words).unwrap_err().is_help, "{words:?}");
+        }
+        assert!(parse(&["send", "--help"]).unwrap_err().is_help);
+    }
+}

@@ -1,0 +1,165 @@
+#!/bin/bash
+# The data plane of punktfunk/1 between two machines, over a network that loses nothing, a few
+# datagrams, or many in a row: everything that is sent arrives, is recovered, or is named. The two
+# machines are network namespaces.
+# usage: tests/interop/native.sh DIR [long], where DIR holds the built programs; long is by hand, and
+# wants a release build: seconds and rates are those that the daemon is to carry
+# shellcheck disable=SC2317 # the trap calls a function by its name
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+[[ $EUID == 0 ]] || exec sudo "$here/native.sh" "$@"
+
+programs=$(realpath "${1:?the folder of the built programs}")
+host=pf-host-$$ peer=pf-peer-$$
+port=9778
+folder=$(mktemp -d)
+failures=0 receiver=''
+
+clean_up() {
+    [[ -z $receiver ]] || kill "$receiver" 2>/dev/null || true
+    wait 2>/dev/null || true
+    ip netns delete "$host" 2>/dev/null || true
+    ip netns delete "$peer" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap clean_up EXIT
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+for part in python3 ip nft; do
+    type "$part" >/dev/null 2>&1 || fail "$part is missing, scripts/setup test brings it"
+done
+bench=$programs/punktfunk-bench
+[[ -x $bench ]] || fail "$bench is missing: run cargo build --workspace"
+
+ip netns add "$host"
+ip netns add "$peer"
+ip -n "$host" link add eth0 type veth peer name eth0 netns "$peer"
+for machine in "$host" "$peer"; do
+    [[ $machine == "$host" ]] && number=1 || number=2
+    ip -n "$machine" link set lo up
+    ip -n "$machine" address add "10.78.0.$number/24" dev eth0
+    ip -n "$machine" link set eth0 up
+done
+
+# What the network drops, in the way of nft(8); nothing without one.
+network() { # network [RULE]
+    ip netns exec "$peer" nft flush ruleset
+    [[ -n ${1:-} ]] || return 0
+    ip netns exec "$peer" nft -f - <<END
+table inet loss {
+    counter dropped {}
+    chain in {
+        type filter hook input priority -10; policy accept;
+        udp dport $port udp length > 200 $1 counter name dropped drop
+    }
+}
+END
+}
+
+dropped() {
+    ip netns exec "$peer" nft --json list counters 2>/dev/null |
+        python3 -c 'import json, sys
+counters = [it["counter"] for it in json.load(sys.stdin)["nftables"] if "counter" in it]
+print(sum(it["packets"] for it in counters))'
+}
+
+# Datagrams that the kernel cuts from one are cut at the sender where each is to be lost by itself.
+whole() { ip -n "$host" link set eth0 gso_max_segs 65535; }
+cut_up() { ip -n "$host" link set eth0 gso_max_segs 1; }
+
+# Streams, and judges by a condition on sent (s), received (r) and dropped by the network (d).
+stream() { # stream TITLE CONDITION SEND-OPTION...
+    local title=$1 condition=$2 sender
+    shift 2
+    ip netns exec "$peer" "$bench" receive "10.78.0.2:$port" --patience 20 "${receive_options[@]}" \
+        >"$folder/received" &
+    receiver=$!
+    until [[ -n $(ip netns exec "$peer" ss -Hlun "sport = :$port") ]]; do sleep 0.05; done
+    ip netns exec "$host" "$bench" send "10.78.0.2:$port" "$@" >"$folder/sent" &
+    sender=$!
+    [[ -z ${while_streaming:-} ]] || "$while_streaming"
+    wait "$sender" && wait "$receiver" || failures=$((failures + 1))
+    receiver=''
+    python3 - "$title" "$condition" "$folder" "$(dropped)" <<'END' || failures=$((failures + 1))
+import json, sys
+title, condition, folder, dropped = sys.argv[1:]
+s = json.load(open(f"{folder}/sent"))
+r = json.load(open(f"{folder}/received"))
+d = int(dropped)
+named = sum(last - first + 1 for first, last in r["lost"])
+faults = [
+    text
+    for text, holds in {
+        "no access unit is wrong": r["wrong"] == 0,
+        "nothing is refused": r["refused"] == 0,
+        "what was sent is known": r["sent_access_units"] == s["access_units"],
+        "each lost access unit is named once": named == r["lost_access_units"]
+        and len({first for first, _ in r["lost"]}) == len(r["lost"]),
+        "every access unit arrived or is named":
+            r["access_units"] + r["lost_access_units"] == s["access_units"],
+        "every packet arrived or is counted":
+            r["packets"] + r["packets_dropped"] == r["numbers"] > r["sent_packets"],
+        condition: eval(condition),
+    }.items()
+    if not holds
+]
+print(
+    f"{title}: {s['kbps'] / 1000:.0f} Mbit/s, {r['access_units']} of {s['access_units']} access units, "
+    f"{r['packets_dropped']} of {r['sent_packets']} packets lost, {r['recovered']} shards recovered, "
+    f"delay {r['delay_us']['p50']:.0f}/{r['delay_us']['p99']:.0f} us, "
+    f"departures late {s['late_us']['p50']:.1f}/{s['late_us']['p99']:.1f} us, "
+    f"core {s['core']:.2f} and {r['core']:.2f}"
+)
+for fault in faults:
+    print(f"    not so: {fault}\n    {s}\n    {r}\n    dropped by the network: {d}")
+sys.exit(bool(faults))
+END
+}
+
+receive_options=()
+seconds=2 rate=200M
+if [[ ${2:-} == long ]]; then
+    seconds=10 rate=1G
+fi
+none='r["lost_access_units"] == 0'
+network
+whole
+stream 'nothing lost' "$none and r['packets_dropped'] == 0" \
+    --rate "$rate" --fps 60 --seconds "$seconds"
+stream 'nothing lost, 240 a second' "$none and r['packets_dropped'] == 0" \
+    --rate "$rate" --fps 240 --seconds "$seconds"
+if [[ ${2:-} == long ]]; then
+    for faster in 2500M 5G 7500M 10G; do
+        stream "$faster" True --rate "$faster" --fps 240 --seconds "$seconds"
+    done
+fi
+cut_up
+exact='r["packets_dropped"] == d > 0'
+network 'numgen random mod 100 < 1'
+stream '1 %' "$none and $exact and r['recovered'] > 0" --rate "$rate" --seconds "$seconds"
+network 'numgen random mod 100 < 5'
+stream '5 %' "$none and $exact and r['recovered'] > 0" --rate "$rate" --seconds "$seconds"
+network 'numgen inc mod 1000 < 20'
+stream '20 in a row' "$none and $exact and r['recovered'] > 0" --rate "$rate" --seconds "$seconds"
+# More in a row than an access unit has parity: those that are hit are lost, and no others.
+network 'numgen inc mod 3000 < 400'
+stream '400 in a row' "0 < r['lost_access_units'] < 0.5 * s['access_units'] and $exact" \
+    --rate "$rate" --seconds "$seconds"
+
+# A receiver that does not keep up loses what its buffer does not hold, and says so.
+hold_up() {
+    sleep 1
+    kill -STOP "$receiver"
+    sleep 0.3
+    kill -CONT "$receiver"
+}
+network
+while_streaming=hold_up receive_options=(--buffer 0)
+stream 'receiver held up' "r['kernel_dropped'] > 0 and r['packets_dropped'] > 0" \
+    --rate "$rate" --seconds "$seconds"
+
+[[ $failures == 0 ]] || fail "$failures failed"
