@@ -201,12 +201,31 @@ pub fn kill_group(leader: u32) {
     }
 }
 
-/// As [`kill_group`], but asks them to end (SIGTERM).
-pub fn terminate_group(leader: u32) {
-    if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
-        // SAFETY: takes integers. An error says that nobody is left in the group.
-        let _ = unsafe { libc::kill(-leader, libc::SIGTERM) };
+/// Asks one process to end (SIGTERM).
+pub fn terminate(pid: u32) {
+    signal(pid, libc::SIGTERM);
+}
+
+/// Ends one process at once.
+pub fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+fn signal(pid: u32, signal: i32) {
+    if let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1) {
+        // SAFETY: takes integers. An error says that it is gone, or somebody else's.
+        let _ = unsafe { libc::kill(pid, signal) };
     }
+}
+
+/// What the command starts leads a session of its own (setsid(2)), which all that it starts in turn
+/// belongs to, whatever becomes of it.
+pub fn lead_session(command: &mut Command) {
+    // SAFETY: takes nothing.
+    let lead = || check(unsafe { libc::setsid() });
+    // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor
+    // locks: an error of the system is a number.
+    unsafe { command.pre_exec(lead) };
 }
 
 /// What the command starts is asked to end (SIGTERM) when the thread that started it ends, as all

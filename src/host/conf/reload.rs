@@ -26,7 +26,7 @@ impl Conf {
             if now == was {
                 continue;
             }
-            let change = format!("{} {now}, was {was}", directive.keyword);
+            let change = format!("{} {}, was {}", directive.keyword, listed(&now), listed(&was));
             match directive.when {
                 When::Reload | When::Session => reload.changed.push(change),
                 When::Restart { keep } => {
@@ -40,6 +40,11 @@ impl Conf {
         reload.changed.extend(changes);
         reload
     }
+}
+
+/// The values of a directive, those of several lines in one.
+fn listed(values: &str) -> String {
+    values.replace('\n', "; ")
 }
 
 fn app_changes(was: &[App], now: &[App]) -> Vec<String> {
@@ -57,6 +62,7 @@ fn app_changes(was: &[App], now: &[App]) -> Vec<String> {
             let (now, was) = ((directive.show)(app), (directive.show)(before));
             if now != was {
                 let keyword = directive.keyword;
+                let (now, was) = (listed(&now), listed(&was));
                 changes.push(format!("{}: {keyword} {now}, was {was}", named(app)));
             }
         }

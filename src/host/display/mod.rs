@@ -15,20 +15,26 @@ pub mod journal;
 mod keeper;
 mod private;
 mod process;
+pub mod script;
+mod steps;
 mod sway;
+mod told;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::{fmt, io};
 
 use punktfunk_core::proto::gamestream::http::Mode;
 
-pub use self::app::App;
+pub use self::app::{App, Setting};
 use self::attached::Attached;
 use self::journal::Journal;
 use self::private::Private;
+pub use self::steps::Step;
+use self::steps::Undo;
 use self::sway::Desktop;
+pub use self::told::Told;
 use crate::conf::Display as Kind;
 use crate::state;
 
@@ -44,8 +50,8 @@ pub struct Wanted {
     pub mode: Mode,
     /// The number of the session, which no other has at the time.
     pub session: u32,
-    /// Whom it is for, for programs.
-    pub client_name: String,
+    /// What programs are told, beside the mode.
+    pub told: Told,
     /// What runs in it from the start.
     pub app: Option<App>,
 }
@@ -68,30 +74,49 @@ pub struct Surroundings {
 pub struct Displays {
     surroundings: Surroundings,
     journal: Arc<Journal>,
+    /// Whether what a daemon before this one has left is undone.
+    is_restored: Mutex<bool>,
 }
 
 impl Displays {
     /// Makes none yet.
     pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
-        Displays { surroundings, journal: Arc::new(journal) }
+        Displays { surroundings, journal: Arc::new(journal), is_restored: Mutex::new(false) }
     }
 
     /// As [`Display::open`]. A compositor of the session's own without an app shows a terminal,
-    /// where there is one.
+    /// where there is one. What an earlier daemon has left is undone before.
     pub fn open(&self, mut wanted: Wanted) -> Result<Display, Error> {
-        let app = wanted.app.take();
+        for line in self.restore() {
+            log::info!("displays: {line}");
+        }
+        let mut app = wanted.app.take().unwrap_or_default();
         let mut display = Display::open(&wanted, &self.surroundings, &self.journal)?;
+        display.prepare(&app, &self.surroundings)?;
         let is_private = matches!(display.backend, Backend::Private(_));
-        if let Some(app) = app.or_else(|| self.terminal().filter(|_| is_private)) {
+        if app.argv.is_empty() && is_private {
+            app.argv = self.terminal().unwrap_or_default();
+        }
+        if !app.argv.is_empty() {
             display.run(&app, &self.surroundings)?;
         }
         Ok(display)
     }
 
-    /// Undoes what a daemon before this one could not. Returns lines for the log.
+    /// Undoes what a daemon before this one could not, where that is not done yet. Returns lines for
+    /// the log. Whoever opens a display meanwhile waits.
     pub fn restore(&self) -> Vec<String> {
+        let mut is_restored = self.is_restored.lock().expect("no thread outlives a panic");
         // With nothing to undo there is nothing to write either.
-        if self.journal.entries().is_empty() { Vec::new() } else { self.journal.restore() }
+        if std::mem::replace(&mut *is_restored, true) || self.journal.entries().is_empty() {
+            return Vec::new();
+        }
+        self.journal.restore()
+    }
+
+    /// What commands are started with that belong to no display.
+    pub fn plain_setting(&self) -> Setting {
+        app::plain_setting(&self.surroundings)
     }
 
     /// Why a session would have nothing to see, as far as that shows without trying.
@@ -100,7 +125,7 @@ impl Displays {
         (!is_there).then(|| Error::Missing("sway").to_string())
     }
 
-    fn terminal(&self) -> Option<App> {
+    fn terminal(&self) -> Option<Vec<OsString>> {
         let program = app::find(TERMINAL, &self.surroundings)?;
         // The shell of a user for services ends at once, so it is not asked for.
         let variables = &self.surroundings.variables;
@@ -108,17 +133,20 @@ impl Displays {
             variables.iter().find(|(name, _)| name == "SHELL").map(|(_, shell)| shell.clone());
         let found = || app::find("bash", &self.surroundings).map(OsString::from);
         let shell = named.or_else(found).unwrap_or_else(|| "sh".into());
-        Some(App { title: TERMINAL.into(), argv: vec![program.into(), shell], ..App::default() })
+        Some(vec![program.into(), shell])
     }
 }
 
-/// A display, which is gone with this, as are the programs in it.
+/// A display, which is gone with this, as are the programs in it. What was prepared for these is
+/// undone between the one and the other.
 pub struct Display {
+    /// While the display is still there.
+    undo: Undo,
     backend: Backend,
     why: String,
-    client_name: String,
-    /// Whether a program was started in it.
-    has_run: bool,
+    told: Told,
+    /// Whether a program was started in it whose end is that of the session.
+    ends_session: bool,
 }
 
 enum Backend {
@@ -166,7 +194,7 @@ pub enum Error {
         found: Option<Mode>,
     },
     /// An app has no command.
-    NoCommand(String),
+    NoCommand,
     /// No desktop of this user runs.
     NoDesktop(Option<PathBuf>),
     /// The desktop has no such output.
@@ -178,6 +206,13 @@ pub enum Error {
     },
     /// The compositor says that it made an output, and there is none.
     NotMade,
+    /// What had to be done before a program has failed.
+    Prepare {
+        /// The command.
+        name: String,
+        /// Why.
+        failure: script::Failure,
+    },
     /// This process is root.
     Root,
     /// The system.
@@ -211,7 +246,7 @@ impl fmt::Display for Error {
             Error::Mode { wanted, found: None } => {
                 write!(f, "output shows nothing instead of {}", Shown(*wanted))
             }
-            Error::NoCommand(title) => write!(f, "app \"{title}\" without a command"),
+            Error::NoCommand => write!(f, "app without a command"),
             Error::NoDesktop(None) => write!(f, "no runtime directory to look for a desktop in"),
             Error::NoDesktop(Some(path)) => {
                 write!(f, "no sway of this user in {}", path.display())
@@ -221,6 +256,7 @@ impl fmt::Display for Error {
                 write!(f, "no output {name}, there are: {others}")
             }
             Error::NotMade => write!(f, "no new output, for all that sway says"),
+            Error::Prepare { name, failure } => write!(f, "prepare \"{name}\": {failure}"),
             Error::Root => write!(
                 f,
                 "sway refuses to run as root: RunAs in the configuration names an ordinary user"
@@ -261,9 +297,11 @@ impl Display {
         journal: &Arc<Journal>,
     ) -> Result<Display, Error> {
         let (backend, why) = choose(wanted, surroundings, journal)?;
-        let client_name = wanted.client_name.clone();
-        let mut display = Display { backend, why, client_name, has_run: false };
+        let undo = Undo::new(wanted.session, journal);
+        let told = Told { session: wanted.session, ..wanted.told.clone() };
+        let mut display = Display { undo, backend, why, told, ends_session: false };
         if let Some(app) = &wanted.app {
+            display.prepare(app, surroundings)?;
             display.run(app, surroundings)?;
         }
         Ok(display)
@@ -307,17 +345,33 @@ impl Display {
         }
     }
 
+    /// Does what an app needs before it starts. Where that fails, all of it is undone with the
+    /// display.
+    pub fn prepare(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
+        let setting = self.setting(app, surroundings);
+        self.undo.prepare(app, &setting)
+    }
+
     /// Starts a program in it.
     pub fn run(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
-        let name = &self.client_name;
-        self.has_run = true;
+        let setting = self.setting(app, surroundings);
         match &mut self.backend {
-            Backend::Attached(attached) => attached.run(app, surroundings, name),
-            Backend::Private(private) => private.run(app, surroundings, name),
+            Backend::Attached(attached) => attached.run(app, &setting)?,
+            Backend::Private(private) => private.run(app, &setting)?,
+        }
+        self.ends_session = app.ends_session;
+        Ok(())
+    }
+
+    fn setting(&self, app: &App, surroundings: &Surroundings) -> Setting {
+        let told = Told { mode: Some(self.mode()), ..self.told.clone() };
+        match &self.backend {
+            Backend::Attached(attached) => attached.setting(app, surroundings, &told),
+            Backend::Private(private) => private.setting(app, surroundings, &told),
         }
     }
 
-    /// Whether a program that was started in it still runs.
+    /// Whether a program that was started in it still runs, or anything that this has started.
     pub fn has_programs(&self) -> bool {
         match &self.backend {
             Backend::Attached(attached) => attached.has_programs(),
@@ -325,9 +379,9 @@ impl Display {
         }
     }
 
-    /// Whether programs ran in it and none does any more.
+    /// Whether a program ran in it that the session ends with, and nothing of it runs any more.
     pub fn has_ended(&self) -> bool {
-        self.has_run && !self.has_programs()
+        self.ends_session && !self.has_programs()
     }
 
     /// The last 64 KiB of what its programs have said.
@@ -336,6 +390,16 @@ impl Display {
             Backend::Attached(attached) => attached.log(),
             Backend::Private(private) => private.log(),
         }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.end_programs(),
+            Backend::Private(private) => private.end_programs(),
+        }
+        self.undo.run();
     }
 }
 
@@ -399,7 +463,7 @@ mod tests {
 
     fn wanted(kind: Kind) -> Wanted {
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
-        Wanted { kind, mode, session: 1, client_name: "tv".into(), app: None }
+        Wanted { kind, mode, session: 1, told: Told::default(), app: None }
     }
 
     #[test]

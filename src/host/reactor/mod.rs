@@ -55,8 +55,11 @@ const POST_COUNT_MAX: usize = 16;
 const IMAGE_WAITING_COUNT_MAX: usize = 8;
 /// Answers that are being made when the end comes have this long.
 const STOP_TIME: Duration = Duration::from_millis(500);
-/// Clients that stream then have this long to hear of it, and their threads to end.
+/// Clients that stream then have this long to hear of it.
 const STOP_TIME_STREAMING: Duration = Duration::from_secs(2);
+/// Displays of sessions have this long to end their programs and to undo what was prepared for them.
+/// The units of the service manager grant two seconds more.
+const STOP_TIME_DISPLAYS: Duration = Duration::from_secs(8);
 
 /// Makes the responder for a configuration, the addresses that are listened on, and the time.
 pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
@@ -142,6 +145,8 @@ pub struct Reactor {
     next_alive: Option<Instant>,
     /// When the daemon ends, whatever is still under way.
     stop_at: Option<Instant>,
+    /// The same while threads of sessions are there.
+    stop_streams_at: Option<Instant>,
     /// Lines about connections that could not be taken.
     exhausted_lines: Quota,
     /// Lines about clients that may not connect from where they are.
@@ -183,6 +188,7 @@ impl Reactor {
             interfaces: None,
             next_alive: None,
             stop_at: None,
+            stop_streams_at: None,
             exhausted_lines: Quota::default(),
             image_lines: Quota::default(),
             refused_lines: Quota::default(),
@@ -361,7 +367,7 @@ impl Reactor {
             .chain(mdns)
             .chain(engine)
             .chain(self.next_alive)
-            .chain(self.stop_at)
+            .chain(self.stop_by())
             .min()
             .map(|deadline| deadline.saturating_duration_since(now))
     }
@@ -391,17 +397,23 @@ impl Reactor {
                 let is_streaming = !self.streams.is_idle();
                 self.stop_at =
                     Some(now + if is_streaming { STOP_TIME_STREAMING } else { STOP_TIME });
+                self.stop_streams_at = Some(now + STOP_TIME_DISPLAYS);
                 if let Some(mdns) = &mut self.parts.mdns {
                     mdns.close(now);
                 }
             }
-            Signal::Stop => self.stop_at = Some(now),
+            Signal::Stop => (self.stop_at, self.stop_streams_at) = (Some(now), Some(now)),
         }
+    }
+
+    /// When the daemon ends, as things are.
+    fn stop_by(&self) -> Option<Instant> {
+        if self.streams.is_idle() { self.stop_at } else { self.stop_streams_at }
     }
 
     /// Whether the end has come: all that was begun is done, or there is no more time for it.
     fn is_over(&self, now: Instant) -> bool {
-        self.stop_at.is_some_and(|stop_at| {
+        self.stop_by().is_some_and(|stop_at| {
             let is_answered = self.table.keys(Connection::owes).is_empty();
             let has_left = self.parts.ports.as_ref().is_none_or(Ports::is_idle);
             let is_idle = is_answered
@@ -473,7 +485,8 @@ impl Reactor {
             }
             Done::Released
         };
-        if let Err(error) = self.errands.give(job) {
+        // Commands that undo something take their time, and no file is to wait for them.
+        if let Err(error) = self.probes.give(job) {
             ::log::warn!("displays: those of old sessions stay: {error}");
         }
     }

@@ -37,6 +37,7 @@ use punktfunk_core::proto::gamestream::rtsp::handshake::{
 };
 use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
 
+use crate::display::Told;
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
 use crate::inject::Injector;
@@ -201,6 +202,8 @@ pub struct Launch {
     pub offer: Offer,
     /// Where the host listens.
     pub ports: Ports,
+    /// What programs and hooks are told, as far as it is known.
+    pub told: Told,
 }
 
 /// Random numbers for one session.
@@ -246,6 +249,8 @@ pub struct Session {
     pub input: Injector,
     /// The encoder at work, once it is.
     pub encoder: Option<String>,
+    /// What programs and hooks are told.
+    pub told: Told,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -350,6 +355,7 @@ impl Sessions {
             began: now,
             input: Injector::new(launch.grants, launch.gamepad_count_max),
             encoder: None,
+            told: Told { session: id, ..launch.told },
             control: Control::default(),
             client_ip: None,
             keys: launch.keys,

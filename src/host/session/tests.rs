@@ -51,6 +51,7 @@ fn launch(client: u8) -> Launch {
             layout: None,
         },
         ports: Ports { audio: 48000, control: 47999, video: 47998 },
+        told: Told { app_title: "Desktop".into(), ..Told::default() },
     }
 }
 
@@ -92,8 +93,11 @@ impl Fixture {
 
     fn begin(&mut self, id: u32, announce: &Announce) {
         let session = self.sessions.get(id).unwrap();
-        let circumstances =
-            Circumstances { backend: Backend::Software, processor_count: 2, app: None };
+        let circumstances = Circumstances {
+            backend: Backend::Software,
+            processor_count: 2,
+            app: crate::display::App::default(),
+        };
         let plan = plan(session, announce, &conf(), circumstances).unwrap();
         self.sessions.begin(id, announce.clone(), plan, self.now);
     }
