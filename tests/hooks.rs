@@ -98,17 +98,40 @@ fn is_undone(daemon: &Daemon) {
 fn an_app_is_prepared_for_and_undone_in_order_and_all_are_told_of_the_session() {
     let _alone = alone();
     let (daemon, device) = start(
-        "Display private\nPrepare say all-prepare\nUndo say all-undo\nApp Desktop\n\
+        "Display private\nOnConnect say connect\nOnDisconnect say disconnect\n\
+         OnStreamStart say stream-start\nOnStreamEnd say stream-end\n\
+         Prepare say all-prepare\nUndo say all-undo\nApp Desktop\n\
          Command say app sleep 1000\nWorkingDirectory %\nEnvironment WORD=told \"TWO=a b\"\n\
          Prepare say prepare\nUndo none\nPrepare sh -c \"pwd >%/pwd\"\nUndo say undo",
     );
 
     let report = device.stream(&["--seconds", "2"]);
-    wait_said(&daemon, "all-undo");
-    is_undone(&daemon);
+    wait_said(&daemon, "disconnect");
 
     assert_eq!(report["error"], Value::Null, "{report}");
-    assert_eq!(said(&daemon), ["all-prepare", "prepare", "app", "undo", "all-undo"]);
+    let hooks = ["connect", "stream-start", "stream-end", "disconnect"];
+    let (of_client, of_app): (Vec<_>, Vec<_>) =
+        said(&daemon).into_iter().partition(|word| hooks.contains(&word.as_str()));
+    assert_eq!(of_client, hooks);
+    assert_eq!(of_app, ["all-prepare", "prepare", "app", "undo", "all-undo"]);
+    assert_eq!(said(&daemon).last().map(String::as_str), Some("disconnect"));
+    is_undone(&daemon);
+    for word in hooks {
+        let environment = environment(&daemon, word);
+        let told = [
+            ("PUNKTFUNK_APP_NAME", "Desktop"),
+            ("PUNKTFUNK_CLIENT_ADDRESS", "127.0.0.1"),
+            ("PUNKTFUNK_EVENT", word),
+            ("PUNKTFUNK_SESSION", "1"),
+            ("PUNKTFUNK_WIDTH", "1280"),
+            ("SUNSHINE_CLIENT_FPS", "60"),
+        ];
+        assert_told(&environment, &told);
+        let reason = environment.get("PUNKTFUNK_REASON").map(String::as_str);
+        let is_end = ["stream-end", "disconnect"].contains(&word);
+        assert_eq!(reason, Some("client left").filter(|_| is_end));
+        assert!(!environment.contains_key("WAYLAND_DISPLAY"), "{environment:?}");
+    }
     let pwd = fs::read_to_string(own(&daemon).join("pwd")).unwrap();
     assert_eq!(Path::new(pwd.trim()), own(&daemon));
     for word in ["all-prepare", "prepare", "app", "undo", "all-undo"] {
@@ -242,4 +265,42 @@ fn a_session_goes_on_without_its_app_where_that_is_wanted() {
     assert_eq!(report["error"], Value::Null, "{report}");
     assert_eq!(report["is_terminated"], json!(false), "{report}");
     assert_eq!(said(&daemon), ["app"]);
+}
+
+#[test]
+fn a_hook_that_hangs_is_killed_and_keeps_nobody_waiting() {
+    let _alone = alone();
+    let (daemon, device) = start(
+        "Capture test\nHookTimeout 1s\nOnPairRequest say pairing\nOnDisconnect say disconnect\n\
+         OnConnect sh -c \"trap : TERM; sh -c 'trap : TERM; echo $$ >%/pid; \
+         while :; do sleep 1; done' & wait; sleep 1000\"",
+    );
+
+    let report = device.stream(&["--seconds", "1"]);
+    wait_said(&daemon, "disconnect");
+
+    assert_eq!(report["error"], Value::Null, "{report}");
+    daemon.wait_log("killed after 1000 ms (HookTimeout)");
+    let pid = own(&daemon).join("pid");
+    assert!(pid.exists() && !is_alive(&pid));
+    let pairing = environment(&daemon, "pairing");
+    assert_told(&pairing, &[("PUNKTFUNK_EVENT", "pair-request"), ("PUNKTFUNK_PAIRING", "1")]);
+    assert_eq!(said(&daemon), ["pairing", "disconnect"]);
+}
+
+#[test]
+fn a_daemon_that_stops_runs_the_hooks_for_that_before() {
+    let _alone = alone();
+    let (daemon, device) =
+        start("Capture test\nOnDisconnect say disconnect sh -c \"sleep 1; echo done >>%/said\"");
+
+    let stream = device.begin_stream(&["--seconds", "20"]);
+    daemon.wait_log("first picture sent");
+    let (status, folder) = daemon.stop();
+    let report = stream.report();
+
+    assert!(status.success(), "{status}");
+    assert_eq!(report["is_terminated"], json!(true), "{report}");
+    let said = fs::read_to_string(folder.path().join("own/said")).unwrap();
+    assert_eq!(said, "disconnect\ndone\n");
 }

@@ -15,6 +15,7 @@ mod display;
 mod encode;
 mod errand;
 mod grants;
+mod hooks;
 mod identity;
 mod inject;
 mod ledger;

@@ -102,7 +102,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 56] = [
+pub static GLOBAL: [Directive<Conf>; 61] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -678,6 +678,66 @@ pub static GLOBAL: [Directive<Conf>; 56] = [
             Ok(())
         },
         show: |conf| value::emit_commands(&conf.undo),
+    },
+    Directive {
+        keyword: "OnConnect",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_connect = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_connect),
+    },
+    Directive {
+        keyword: "OnDisconnect",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_disconnect = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_disconnect),
+    },
+    Directive {
+        keyword: "OnStreamStart",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_stream_start = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_stream_start),
+    },
+    Directive {
+        keyword: "OnStreamEnd",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_stream_end = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_stream_end),
+    },
+    Directive {
+        keyword: "OnPairRequest",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_pair_request = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_pair_request),
     },
     Directive {
         keyword: "HookTimeout",

@@ -140,6 +140,16 @@ pub struct Conf {
     pub prepare: Vec<Vec<String>>,
     /// What undoes that; see [`App::undo`].
     pub undo: Vec<Vec<String>>,
+    /// What runs when a client has a session; like those that follow, without words nothing.
+    pub on_connect: Vec<String>,
+    /// What runs when it has none any more.
+    pub on_disconnect: Vec<String>,
+    /// What runs when it sees something.
+    pub on_stream_start: Vec<String>,
+    /// What runs when it sees nothing any more.
+    pub on_stream_end: Vec<String>,
+    /// What runs when a device asks to pair.
+    pub on_pair_request: Vec<String>,
     /// How long each such command and each hook may take.
     pub hook_timeout: Duration,
     /// Whether they are told things under the names that scripts for Sunshine know.

@@ -73,6 +73,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Displays {
     surroundings: Surroundings,
+    plain_setting: Setting,
     journal: Arc<Journal>,
     /// Whether what a daemon before this one has left is undone.
     is_restored: Mutex<bool>,
@@ -81,7 +82,9 @@ pub struct Displays {
 impl Displays {
     /// Makes none yet.
     pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
-        Displays { surroundings, journal: Arc::new(journal), is_restored: Mutex::new(false) }
+        let plain_setting = app::plain_setting(&surroundings);
+        let (journal, is_restored) = (Arc::new(journal), Mutex::new(false));
+        Displays { surroundings, plain_setting, journal, is_restored }
     }
 
     /// As [`Display::open`]. A compositor of the session's own without an app shows a terminal,
@@ -114,9 +117,9 @@ impl Displays {
         self.journal.restore()
     }
 
-    /// What commands are started with that belong to no display.
-    pub fn plain_setting(&self) -> Setting {
-        app::plain_setting(&self.surroundings)
+    /// What commands are started with that belong to no display. Does not look at any file.
+    pub fn plain_setting(&self) -> &Setting {
+        &self.plain_setting
     }
 
     /// Why a session would have nothing to see, as far as that shows without trying.

@@ -9,7 +9,7 @@ use punktfunk_core::proto::gamestream::http::Mode;
 /// What there is to tell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
-    /// The number of the session.
+    /// The number of the session; 0 is none, as yet.
     pub session: u32,
     /// Whom it is for.
     pub client_name: String,
@@ -38,15 +38,18 @@ pub struct Told {
 impl Told {
     /// Names and values for the environment.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![
-            ("PUNKTFUNK_APP_ID", self.app_id.to_string()),
-            ("PUNKTFUNK_APP_NAME", printable(&self.app_title)),
-            ("PUNKTFUNK_CLIENT_NAME", printable(&self.client_name)),
-            ("PUNKTFUNK_HDR", if self.is_hdr { "yes" } else { "no" }.to_owned()),
-            ("PUNKTFUNK_SESSION", self.session.to_string()),
-        ];
+        let mut variables = vec![("PUNKTFUNK_CLIENT_NAME", printable(&self.client_name))];
         let address = self.client_address.map(|it| ("PUNKTFUNK_CLIENT_ADDRESS", it.to_string()));
         variables.extend(address);
+        if self.session == 0 {
+            return variables;
+        }
+        variables.extend([
+            ("PUNKTFUNK_APP_ID", self.app_id.to_string()),
+            ("PUNKTFUNK_APP_NAME", printable(&self.app_title)),
+            ("PUNKTFUNK_HDR", if self.is_hdr { "yes" } else { "no" }.to_owned()),
+            ("PUNKTFUNK_SESSION", self.session.to_string()),
+        ]);
         variables.extend(self.channel_count.map(|it| ("PUNKTFUNK_CHANNELS", it.to_string())));
         if let Some(Mode { width, height, refresh_mhz }) = self.mode {
             variables.extend([
@@ -159,5 +162,8 @@ mod tests {
         let names = ["WIDTH", "HEIGHT", "REFRESH", "CHANNELS", "SUNSHINE"];
 
         assert!(!lines(&told).iter().any(|line| names.iter().any(|name| line.contains(name))));
+        let without_session = Told { session: 0, ..self::told() };
+        let expected = ["PUNKTFUNK_CLIENT_ADDRESS=10.0.0.7", "PUNKTFUNK_CLIENT_NAME=tv"];
+        assert_eq!(lines(&without_session), expected);
     }
 }

@@ -29,6 +29,7 @@ use crate::daemon::{Daemon, Effect};
 use crate::encode::abilities::Abilities;
 use crate::encode::{probe, prober};
 use crate::errand::Errands;
+use crate::hooks::Hooks;
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -57,7 +58,8 @@ const IMAGE_WAITING_COUNT_MAX: usize = 8;
 const STOP_TIME: Duration = Duration::from_millis(500);
 /// Clients that stream then have this long to hear of it.
 const STOP_TIME_STREAMING: Duration = Duration::from_secs(2);
-/// Displays of sessions have this long to end their programs and to undo what was prepared for them.
+/// Displays of sessions have this long to end their programs and to undo what was prepared for them,
+/// and hooks to end.
 /// The units of the service manager grant two seconds more.
 const STOP_TIME_DISPLAYS: Duration = Duration::from_secs(8);
 
@@ -137,6 +139,7 @@ pub struct Reactor {
     errands: Errands<Done>,
     /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
     probes: Errands<Done>,
+    hooks: Hooks,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -145,7 +148,7 @@ pub struct Reactor {
     next_alive: Option<Instant>,
     /// When the daemon ends, whatever is still under way.
     stop_at: Option<Instant>,
-    /// The same while threads of sessions are there.
+    /// The same while threads or hooks of sessions are there.
     stop_streams_at: Option<Instant>,
     /// Lines about connections that could not be taken.
     exhausted_lines: Quota,
@@ -178,6 +181,7 @@ impl Reactor {
         Ok(Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             probes: Errands::new(Arc::clone(&waker)),
+            hooks: Hooks::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -296,6 +300,7 @@ impl Reactor {
                         self.remove(key, now);
                     }
                 }
+                Effect::Hook(event, told) => self.run_hook(event, told, now),
                 Effect::LoadConf => {
                     let load = Arc::clone(&self.parts.load);
                     if let Err(error) = self.errands.give(move || Done::Conf(Box::new(load()))) {
@@ -408,7 +413,8 @@ impl Reactor {
 
     /// When the daemon ends, as things are.
     fn stop_by(&self) -> Option<Instant> {
-        if self.streams.is_idle() { self.stop_at } else { self.stop_streams_at }
+        let is_idle = self.streams.is_idle() && self.hooks.is_idle();
+        if is_idle { self.stop_at } else { self.stop_streams_at }
     }
 
     /// Whether the end has come: all that was begun is done, or there is no more time for it.
@@ -419,6 +425,7 @@ impl Reactor {
             let is_idle = is_answered
                 && has_left
                 && self.streams.is_idle()
+                && self.hooks.is_idle()
                 && self.parts.daemon.is_idle()
                 && self.errands.is_idle();
             is_idle || stop_at <= now

@@ -12,6 +12,8 @@ use mio::{Interest, Token};
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
+use crate::display::Told;
+use crate::hooks::Event;
 use crate::inject::wayland::Devices;
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
@@ -29,6 +31,8 @@ pub(super) struct Streams {
     running: Vec<(u32, Pipeline)>,
     /// Told to end, and not through with it.
     ending: Vec<(u32, Pipeline)>,
+    /// Ends of sessions that are known when their threads are through.
+    partings: Vec<(Event, Box<Told>)>,
 }
 
 impl Streams {
@@ -41,6 +45,10 @@ impl Streams {
     /// Whether nobody has a thread any more.
     pub(super) fn is_idle(&self) -> bool {
         self.running.is_empty() && self.ending.is_empty()
+    }
+
+    fn is_ending(&self, id: u32) -> bool {
+        self.ending.iter().any(|(other, _)| *other == id)
     }
 
     fn get_mut(&mut self, id: u32) -> Option<&mut Pipeline> {
@@ -67,7 +75,23 @@ impl Reactor {
                 log::debug!("memory: kept: {error}");
             }
         }
+        for (event, told) in std::mem::take(&mut self.streams.partings) {
+            self.run_hook(event, told, now);
+        }
         self.act(now);
+    }
+
+    /// Has the hook for what has happened run. A client is gone when its display is, if that goes
+    /// with it.
+    pub(super) fn run_hook(&mut self, event: Event, told: Box<Told>, now: Instant) {
+        if matches!(event, Event::Disconnect(_)) && self.streams.is_ending(told.session) {
+            return self.streams.partings.push((event, told));
+        }
+        let daemon = &mut self.parts.daemon;
+        let setting = daemon.displays.plain_setting();
+        if !self.hooks.handle(&event, &told, &daemon.conf, setting, now) {
+            daemon.counters.hooks_left_out += 1;
+        }
     }
 
     /// Ends what has waited too long.
@@ -91,6 +115,7 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
+                Act::Hook(event, told) => self.run_hook(event, told, now),
                 Act::OpenDevices(id, socket, output) => self.open_devices(id, socket, output),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {

@@ -28,7 +28,7 @@ use punktfunk_core::net::udp::Path;
 use punktfunk_core::proto::cert::Fingerprint;
 use punktfunk_core::proto::gamestream::control::Termination;
 use punktfunk_core::proto::gamestream::control::seal::Scheme;
-use punktfunk_core::proto::gamestream::http::{SessionKeys, Wishes};
+use punktfunk_core::proto::gamestream::http::{Mode, SessionKeys, Wishes};
 use punktfunk_core::proto::gamestream::rtsp::announce::Announce;
 use punktfunk_core::proto::gamestream::rtsp::connection::Message;
 use punktfunk_core::proto::gamestream::rtsp::describe::Offer;
@@ -40,6 +40,7 @@ use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
 use crate::display::Told;
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
+use crate::hooks;
 use crate::inject::Injector;
 use crate::inject::wayland::Devices;
 use crate::pipeline::{Order, Plan, Report};
@@ -59,6 +60,8 @@ const PEER_COUNT_MAX: usize = 2;
 /// Something for the reactor to do.
 #[derive(Debug)]
 pub enum Act {
+    /// Have it known that this has happened to a session.
+    Hook(hooks::Event, Box<Told>),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
     /// Open devices for input at the compositor with that socket, for its output.
@@ -251,6 +254,8 @@ pub struct Session {
     pub encoder: Option<String>,
     /// What programs and hooks are told.
     pub told: Told,
+    /// Whether its client has been sent a picture of the stream that there is.
+    has_picture: bool,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -356,6 +361,7 @@ impl Sessions {
             input: Injector::new(launch.grants, launch.gamepad_count_max),
             encoder: None,
             told: Told { session: id, ..launch.told },
+            has_picture: false,
             control: Control::default(),
             client_ip: None,
             keys: launch.keys,
@@ -368,6 +374,7 @@ impl Sessions {
             stream: None,
             stream_count: 0,
         });
+        self.note(id, hooks::Event::Connect);
         id
     }
 
@@ -415,6 +422,14 @@ impl Sessions {
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
         }
+        if std::mem::take(&mut session.has_picture) {
+            let event = hooks::Event::StreamEnd("stream begun anew".into());
+            self.acts.push_back(Act::Hook(event, Box::new(session.told.clone())));
+        }
+        let video = &announce.video;
+        let (width, height, refresh_mhz) = (video.width, video.height, plan.encoder.refresh_mhz);
+        session.told.mode = Some(Mode { width, height, refresh_mhz });
+        session.told.channel_count = Some(announce.audio.channel_count);
         session.stream_count += 1;
         let scheme = if announce.encryption.control { Scheme::V2 } else { Scheme::V1 };
         session.control.set_scheme(scheme, &session.keys.rikey);
@@ -491,6 +506,8 @@ impl Sessions {
                 Some(format!("display {why}"))
             }
             Report::FirstFrame(time) => {
+                session.has_picture = true;
+                self.note(id, hooks::Event::StreamStart);
                 Some(format!("first picture sent after {} ms", time.as_millis()))
             }
             Report::Reopened(why, time) => {
@@ -583,6 +600,12 @@ impl Sessions {
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
         }
+        let told = Box::new(session.told);
+        if session.has_picture {
+            let event = hooks::Event::StreamEnd(end.to_string());
+            self.acts.push_back(Act::Hook(event, told.clone()));
+        }
+        self.acts.push_back(Act::Hook(hooks::Event::Disconnect(end.to_string()), told));
         if !end.leaves_app() {
             self.runs.retain(|run| run.client != session.client);
         }
@@ -604,6 +627,14 @@ impl Sessions {
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);
         self.end_all(is_late, &End::NeverCame, now);
+    }
+
+    /// Has it known what has happened to a session.
+    fn note(&mut self, id: u32, event: hooks::Event) {
+        if let Some(session) = self.get(id) {
+            let told = Box::new(session.told.clone());
+            self.acts.push_back(Act::Hook(event, told));
+        }
     }
 
     fn ids(&self, is_it: impl Fn(&Session) -> bool) -> Vec<u32> {

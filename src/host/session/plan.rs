@@ -120,11 +120,7 @@ fn display(
         kind: conf.display.clone(),
         mode: Mode { width: video.width, height: video.height, refresh_mhz },
         session: session.id,
-        told: Told {
-            channel_count: Some(channel_count),
-            has_legacy_names: conf.legacy_environment,
-            ..session.told.clone()
-        },
+        told: Told { channel_count: Some(channel_count), ..session.told.clone() },
         app: Some(app),
     })
 }

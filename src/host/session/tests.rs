@@ -129,7 +129,9 @@ fn path(client: u8, port: u16) -> Path {
 }
 
 fn orders(acts: &[Act]) -> Vec<String> {
-    let names = acts.iter().map(|act| match act {
+    let acts = acts.iter().filter(|act| !matches!(act, Act::Hook(..)));
+    let names = acts.map(|act| match act {
+        Act::Hook(..) => unreachable!("filtered above"),
         Act::Order(id, Order::SendTo(path)) => format!("{id} pictures to {}", path.remote),
         Act::Order(id, order) => format!("{id} {order:?}"),
         Act::Part(_, parting) => format!("part {parting:?}"),
@@ -403,4 +405,39 @@ fn a_session_streams_once_its_client_is_there_and_asks_for_pictures() {
     fixture.sessions.handle_ping(Media::Video, payload.bytes(), path(1, 1));
 
     assert_eq!(fixture.sessions.get(id).unwrap().state(), State::Streaming);
+}
+
+#[test]
+fn what_happens_to_a_session_is_known_in_order_and_ends_with_a_reason() {
+    let mut fixture = Fixture::with(&announce(), &[]);
+    let now = fixture.now;
+    let first = || Report::FirstFrame(Duration::ZERO);
+
+    let id = fixture.sessions.launch(launch(1), draw(1), now);
+    fixture.begin(id, &announce());
+    fixture.sessions.handle_report(id, first(), now);
+    fixture.begin(id, &announce());
+    fixture.sessions.handle_report(id, first(), now);
+    fixture.sessions.end(id, &End::ClientLeft, now);
+    fixture.sessions.handle_report(id, first(), now);
+    let second = fixture.sessions.launch(launch(2), draw(2), now);
+    fixture.sessions.end(second, &End::NeverCame, now);
+
+    let acts = fixture.acts();
+    let noted = acts.iter().filter_map(|act| match act {
+        Act::Hook(event, told) => Some((event.clone(), told.session, told.mode.is_some())),
+        _ => None,
+    });
+    use hooks::Event::{Connect, Disconnect, StreamEnd, StreamStart};
+    let expected = [
+        (Connect, id, false),
+        (StreamStart, id, true),
+        (StreamEnd("stream begun anew".into()), id, true),
+        (StreamStart, id, true),
+        (StreamEnd("client left".into()), id, true),
+        (Disconnect("client left".into()), id, true),
+        (Connect, second, false),
+        (Disconnect("client did not connect".into()), second, false),
+    ];
+    assert_eq!(noted.collect::<Vec<_>>(), expected);
 }
