@@ -17,6 +17,7 @@ mod errand;
 mod grants;
 mod hooks;
 mod identity;
+mod inhibit;
 mod inject;
 mod ledger;
 mod listen;

@@ -102,7 +102,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 61] = [
+pub static GLOBAL: [Directive<Conf>; 63] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -423,6 +423,30 @@ pub static GLOBAL: [Directive<Conf>; 61] = [
             Ok(())
         },
         show: |conf| stream::emit_limit(conf.fps_max),
+    },
+    Directive {
+        keyword: "InhibitSleep",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Session,
+        set: |conf, words| {
+            conf.inhibit_sleep = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.inhibit_sleep),
+    },
+    Directive {
+        keyword: "InhibitIdle",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Session,
+        set: |conf, words| {
+            conf.inhibit_idle = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.inhibit_idle),
     },
     Directive {
         keyword: "Encoder",

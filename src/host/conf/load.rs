@@ -128,6 +128,8 @@ impl Conf {
             display: Display::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
             fps_max: None,
+            inhibit_sleep: false,
+            inhibit_idle: false,
             encoder: Encoder::Auto,
             encoder_fallback: EncoderFallback::Refuse,
             codecs: None,

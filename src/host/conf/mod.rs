@@ -97,6 +97,10 @@ pub struct Conf {
     pub mode_max: Mode,
     /// Pictures a second at most; none: what the client asks for.
     pub fps_max: Option<u32>,
+    /// Whether the machine stays awake while somebody streams.
+    pub inhibit_sleep: bool,
+    /// Whether it does not count as idle meanwhile.
+    pub inhibit_idle: bool,
     /// What encodes pictures.
     pub encoder: Encoder,
     /// What follows where that does not work.

@@ -30,6 +30,7 @@ use crate::encode::abilities::Abilities;
 use crate::encode::{probe, prober};
 use crate::errand::Errands;
 use crate::hooks::Hooks;
+use crate::inhibit::Inhibitor;
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -140,6 +141,7 @@ pub struct Reactor {
     /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
     probes: Errands<Done>,
     hooks: Hooks,
+    inhibitor: Inhibitor,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -182,6 +184,7 @@ impl Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             probes: Errands::new(Arc::clone(&waker)),
             hooks: Hooks::new(Arc::clone(&waker)),
+            inhibitor: Inhibitor::new(parts.services.displays.plain_setting().clone()),
             waker,
             table: Table::default(),
             streams: Streams::default(),

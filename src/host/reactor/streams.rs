@@ -14,6 +14,7 @@ use punktfunk_core::net::process;
 use super::{Done, Reactor};
 use crate::display::Told;
 use crate::hooks::Event;
+use crate::inhibit;
 use crate::inject::wayland::Devices;
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
@@ -136,6 +137,9 @@ impl Reactor {
                 Act::Stop(id) => self.stop_stream(id),
             }
         }
+        let is_streaming = !self.streams.running.is_empty();
+        let inhibited = inhibit::what(&self.parts.daemon.conf).filter(|_| is_streaming);
+        self.inhibitor.set(inhibited);
         if let Some(ports) = &mut self.parts.ports {
             ports.flush(now);
         }
