@@ -3,6 +3,9 @@
 //! logind holds what it is asked for as long as the one who asked has a descriptor open. That one is
 //! the program systemd-inhibit here, whose own child reads a pipe that this process holds: it ends
 //! when the pipe is let go, and when this process is gone, however that went.
+//!
+//! Sleep and idle are asked for one by one: who asks logind for several things at once has to be
+//! allowed what is asked for lid switches.
 
 #![forbid(unsafe_code)]
 
@@ -17,15 +20,15 @@ use crate::display::Setting;
 
 const PROGRAM: &str = "systemd-inhibit";
 /// Of these programs at once; old ones may take their time to end, or hang.
-const COUNT_MAX: usize = 4;
+const COUNT_MAX: usize = 8;
 /// Bytes of what such a program says that are shown.
 const SAID_LEN_MAX: usize = 200;
 
 /// What is kept from happening.
 pub struct Inhibitor {
     setting: Setting,
-    wanted: Option<&'static str>,
-    hold: Option<Hold>,
+    wanted: &'static [&'static str],
+    holds: Vec<Hold>,
     /// Programs that run.
     count: Arc<AtomicUsize>,
     has_warned: Arc<AtomicBool>,
@@ -44,12 +47,12 @@ impl Drop for Hold {
 }
 
 /// What the configuration asks for, as systemd-inhibit(1) calls it.
-pub fn what(conf: &Conf) -> Option<&'static str> {
+pub fn wanted(conf: &Conf) -> &'static [&'static str] {
     match (conf.inhibit_sleep, conf.inhibit_idle) {
-        (true, true) => Some("sleep:idle"),
-        (true, false) => Some("sleep"),
-        (false, true) => Some("idle"),
-        (false, false) => None,
+        (true, true) => &["sleep", "idle"],
+        (true, false) => &["sleep"],
+        (false, true) => &["idle"],
+        (false, false) => &[],
     }
 }
 
@@ -57,23 +60,23 @@ impl Inhibitor {
     /// Nothing is kept from happening yet. Programs are started with that setting.
     pub fn new(setting: Setting) -> Inhibitor {
         let (count, has_warned) = (Arc::default(), Arc::default());
-        Inhibitor { setting, wanted: None, hold: None, count, has_warned }
+        Inhibitor { setting, wanted: &[], holds: Vec::new(), count, has_warned }
     }
 
     /// Keeps this from happening from now on, or nothing. What is held already stays as it is until
     /// nothing is wanted. Does not block.
-    pub fn set(&mut self, what: Option<&'static str>) {
-        if what.is_some() == self.wanted.is_some() {
+    pub fn set(&mut self, wanted: &'static [&'static str]) {
+        if wanted.is_empty() == self.wanted.is_empty() {
             return;
         }
-        self.wanted = what;
-        self.hold = what.and_then(|what| match self.begin(what) {
-            Ok(hold) => Some(hold),
-            Err(error) => {
-                log::warn!("inhibit: {what} may happen while clients stream: {error}");
-                None
+        self.wanted = wanted;
+        self.holds.clear();
+        for what in wanted {
+            match self.begin(what) {
+                Ok(hold) => self.holds.push(hold),
+                Err(error) => log::warn!("inhibit: {what} may come while clients stream: {error}"),
             }
-        });
+        }
     }
 
     fn begin(&self, what: &'static str) -> io::Result<Hold> {
@@ -106,7 +109,7 @@ impl Inhibitor {
 /// Waits for the end of the program, which is to be the end of the request.
 fn run(mut command: Command, what: &str, is_released: &AtomicBool, has_warned: &AtomicBool) {
     let output = command.spawn().and_then(|child| {
-        log::debug!("inhibit: {what} is kept from happening");
+        log::debug!("inhibit: {what} is kept off");
         child.wait_with_output()
     });
     // It holds an end of the pipe.
@@ -124,11 +127,11 @@ fn run(mut command: Command, what: &str, is_released: &AtomicBool, has_warned: &
     };
     let said: String = said.chars().filter(|it| !it.is_control()).take(SAID_LEN_MAX).collect();
     if !is_refusal(&said) {
-        return log::debug!("inhibit: {what} may happen, without logind as it seems: {said}");
+        return log::debug!("inhibit: {what} may come, without logind as it seems: {said}");
     }
     if !has_warned.swap(true, Ordering::AcqRel) {
         log::warn!(
-            "inhibit: {what} may happen while clients stream: {said}: logind does not let this \
+            "inhibit: {what} may come while clients stream: {said}: logind does not let this \
              user keep the machine awake; allow it with a rule for polkit (punktfunkd(8)), or set \
              InhibitSleep no and InhibitIdle no"
         );
@@ -164,11 +167,11 @@ mod tests {
     #[test]
     fn the_two_directives_make_four_requests() {
         let mut conf = crate::daemon::tests::conf();
-        let mut seen = Vec::new();
+        let mut seen: Vec<&[&str]> = Vec::new();
         for (sleep, idle) in [(true, true), (true, false), (false, true), (false, false)] {
             (conf.inhibit_sleep, conf.inhibit_idle) = (sleep, idle);
-            seen.push(what(&conf));
+            seen.push(wanted(&conf));
         }
-        assert_eq!(seen, [Some("sleep:idle"), Some("sleep"), Some("idle"), None]);
+        assert_eq!(seen, [&["sleep", "idle"][..], &["sleep"], &["idle"], &[]]);
     }
 }

@@ -138,8 +138,8 @@ impl Reactor {
             }
         }
         let is_streaming = !self.streams.running.is_empty();
-        let inhibited = inhibit::what(&self.parts.daemon.conf).filter(|_| is_streaming);
-        self.inhibitor.set(inhibited);
+        let wanted = if is_streaming { inhibit::wanted(&self.parts.daemon.conf) } else { &[] };
+        self.inhibitor.set(wanted);
         if let Some(ports) = &mut self.parts.ports {
             ports.flush(now);
         }
