@@ -25,6 +25,11 @@ const THREAD_COUNT_MAX: usize = 4;
 /// Hooks that wait when something begins. One more is left out, and what belongs to its end: a
 /// client that comes and goes all the time must not fill the machine with processes.
 const WAITING_COUNT_MAX: usize = 64;
+/// Of these for pairings. Strangers can ask to pair, and must not keep those of sessions from running.
+const PAIRING_COUNT_MAX: usize = 8;
+
+/// The lane of pairings; sessions count from 1.
+const PAIRINGS: u32 = 0;
 
 /// What happens.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +156,7 @@ impl Hooks {
                 // Its beginning was left out.
                 None => return true,
             };
-        } else if self.waiting_count() >= WAITING_COUNT_MAX {
+        } else if !self.has_room(lane) {
             let level = self.left_out_lines.level(Level::Warn, now);
             log::log!(level, "hooks: too many wait, {} is left out", event.command(conf).0);
             return false;
@@ -183,8 +188,12 @@ impl Hooks {
         shared.waiting.is_empty() && shared.busy.is_empty()
     }
 
-    fn waiting_count(&self) -> usize {
-        lock(&self.shared).waiting.len()
+    fn has_room(&self, lane: u32) -> bool {
+        let shared = lock(&self.shared);
+        let pairing_count = shared.waiting.iter().filter(|job| job.lane == PAIRINGS).count();
+        let is_pairing = lane == PAIRINGS;
+        shared.waiting.len() < WAITING_COUNT_MAX
+            && !(is_pairing && pairing_count >= PAIRING_COUNT_MAX)
     }
 
     fn give(&self, job: Job) -> io::Result<()> {
@@ -216,7 +225,7 @@ fn run(mut job: Job, shared: &Mutex<Shared>, waker: &Waker) {
         let result = job.script.run();
         let now = clock::now();
         let (lane, name) = (job.lane, job.name);
-        let whose = if lane == 0 { "pairing".to_owned() } else { format!("session {lane}") };
+        let whose = if lane == PAIRINGS { "pairing".to_owned() } else { format!("session {lane}") };
         let mut state = lock(shared);
         match result {
             Ok(()) => {
@@ -331,15 +340,39 @@ mod tests {
         for session in 1..=1000 {
             handle(&Event::Disconnect("left".into()), session);
         }
+        let pairings = (1..=100).filter(|id| handle(&Event::PairRequest(*id), 0)).count();
         fs::write(folder.path().join("go"), "").unwrap();
         wait(&hooks);
 
+        assert_eq!(pairings, 0);
         assert_eq!(taken, THREAD_COUNT_MAX + WAITING_COUNT_MAX);
         let ends = fs::read_to_string(folder.path().join("ends")).unwrap();
         assert_eq!(ends.lines().count(), taken);
         let counts = fs::read_to_string(folder.path().join("counts")).unwrap();
         let most = counts.lines().map(|line| line.trim().parse::<usize>().unwrap()).max();
         assert!(most <= Some(THREAD_COUNT_MAX), "{counts}");
+    }
+
+    #[test]
+    fn strangers_who_ask_to_pair_leave_room_for_sessions() {
+        let folder = Folder::new();
+        let (_poll, mut hooks) = hooks();
+        let mut conf = conf();
+        conf.on_pair_request = shell("while [ ! -e go ]; do sleep 0.01; done; echo >>pairings");
+        conf.on_connect = shell("echo >connected; echo >go");
+        let mut handle = |event: &Event, session| {
+            let setting = setting(folder.path());
+            hooks.handle(event, &told(session), &conf, &setting, clock::now())
+        };
+
+        let taken = (1..=1000).filter(|id| handle(&Event::PairRequest(*id), 0)).count();
+        let is_connect_taken = handle(&Event::Connect, 1);
+        wait(&hooks);
+
+        assert_eq!(taken, 1 + PAIRING_COUNT_MAX);
+        assert!(is_connect_taken && folder.path().join("connected").exists());
+        let pairings = fs::read_to_string(folder.path().join("pairings")).unwrap();
+        assert_eq!(pairings.lines().count(), taken);
     }
 
     #[test]

@@ -127,7 +127,10 @@ impl Program {
     pub fn runs(&self) -> bool {
         let mut known = self.known.borrow_mut();
         let Some(members) = &mut *known else { return false };
-        members.retain(Process::is_alive);
+        // One that is alive is enough, and is as a rule the one that was alive last.
+        while members.last().is_some_and(|it| !it.is_alive()) {
+            members.pop();
+        }
         if members.is_empty() {
             // One that is started during a look may be missed by it, but not by two.
             *members = self.kin.members();

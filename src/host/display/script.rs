@@ -7,11 +7,13 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use mio::unix::pipe;
 use punktfunk_core::net::clock;
 use punktfunk_core::net::process as system;
+use punktfunk_core::net::thread as system_thread;
 
 use super::process::{self, Kin, Process, Run};
 
@@ -65,6 +67,19 @@ impl Script {
     /// Runs it and waits for its end; one that is late is killed with all that it has started. What
     /// it leaves running at its end stays, and has nobody to talk to. Blocks.
     pub fn run(&self) -> Result<(), Failure> {
+        thread::scope(|scope| {
+            let unpinned = || {
+                // Whoever waits may be pinned, which programs are not to be.
+                let _ = system_thread::unpin();
+                self.run_here()
+            };
+            let builder = thread::Builder::new().name("script".into()).stack_size(256 * 1024);
+            let thread = builder.spawn_scoped(scope, unpinned).map_err(Failure::NotStarted)?;
+            thread.join().expect("a panic ends the process")
+        })
+    }
+
+    fn run_here(&self) -> Result<(), Failure> {
         let run = Run::new();
         let (mut child, mut reader) = self.start(&run).map_err(Failure::NotStarted)?;
         let deadline = clock::now() + self.time_max;
@@ -184,6 +199,30 @@ mod tests {
         assert_eq!(pids.len(), 2);
         let is_alive = |pid: &u32| Process::find(*pid).is_some_and(|it| it.is_alive());
         assert!(process::wait(PATIENCE, || !pids.iter().any(is_alive)));
+    }
+
+    #[test]
+    fn a_command_is_not_pinned_where_its_starter_is() {
+        let processors = |file: &str| {
+            let status = fs::read_to_string(file).unwrap();
+            let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap();
+            line.to_owned()
+        };
+        let folder = Folder::new();
+        let status = folder.path().join("status");
+        let script = format!("cp /proc/self/status {}", status.display());
+
+        let pinned = thread::scope(|scope| {
+            let start = || {
+                let is_pinned = (0..1024).any(|it| system_thread::pin(&[it]).is_ok());
+                is_pinned && shell(&script, PATIENCE).run().is_ok()
+            };
+            scope.spawn(start).join().unwrap()
+        });
+
+        assert!(pinned);
+        let main = processors(&format!("/proc/{}/status", std::process::id()));
+        assert_eq!(processors(status.to_str().unwrap()), main);
     }
 
     #[test]
