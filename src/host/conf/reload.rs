@@ -89,6 +89,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_several_times_changes_in_one_line() {
+        let running = load("App A\nPrepare a\nPrepare b c");
+        let new = load("Undo d\nUndo none\nApp A\nPrepare a");
+
+        let reload = running.reload(new);
+
+        assert_eq!(reload.changed, ["Undo d; none, was none", "App A: Prepare a, was a; b c"]);
+    }
+
+    #[test]
     fn what_is_bound_keeps_its_value_until_a_restart() {
         let running = load("MaxConnections 32");
         let new = load("GameStreamPort 48989\nMdns no\nStateDirectory /s\nCodecs h264");

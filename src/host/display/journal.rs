@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,7 @@ pub struct Journal {
     before: Option<Process>,
     state: Mutex<State>,
     turns: Mutex<()>,
+    commands: RwLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -144,13 +145,31 @@ impl Journal {
         };
         let entries: Vec<_> = (0..).zip(entries).collect();
         let state = Mutex::new(State { next: entries.len() as u64, entries });
-        Ok(Journal { directory, boot, before, state, turns: Mutex::new(()) })
+        Ok(Journal {
+            directory,
+            boot,
+            before,
+            state,
+            turns: Mutex::default(),
+            commands: RwLock::default(),
+        })
     }
 
     /// Sessions make outputs one after another, as a new one is known by not having been there
     /// before.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turns.lock().expect("no thread outlives a panic")
+    }
+
+    /// To be held while something is prepared, which waits for what is being undone: where a client
+    /// comes back at once, its last session must not undo what was prepared for the new one.
+    pub fn preparing(&self) -> RwLockReadGuard<'_, ()> {
+        self.commands.read().expect("no thread outlives a panic")
+    }
+
+    /// To be held from before the programs end until all that was prepared for them is undone.
+    pub fn undoing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.commands.write().expect("no thread outlives a panic")
     }
 
     /// Writes down what is about to be done.

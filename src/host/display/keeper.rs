@@ -122,7 +122,7 @@ impl Program {
         self.process.is_alive()
     }
 
-    /// Whether it runs, or anything that it has started. Where all that was seen at the last look
+    /// Whether it runs, or anything that it has started and that does its work. Where all that was seen at the last look
     /// has ended, this looks at every process of the machine.
     pub fn runs(&self) -> bool {
         let mut known = self.known.borrow_mut();
@@ -133,9 +133,9 @@ impl Program {
         }
         if members.is_empty() {
             // One that is started during a look may be missed by it, but not by two.
-            *members = self.kin.members();
+            *members = self.kin.workers();
             if members.is_empty() {
-                *members = self.kin.members();
+                *members = self.kin.workers();
             }
         }
         if members.is_empty() {
@@ -261,6 +261,26 @@ mod tests {
         system::kill(keeper.log().trim().parse().unwrap());
 
         assert!(process::wait(PATIENCE, || !launcher.runs()));
+    }
+
+    #[test]
+    fn what_outlives_a_program_without_being_it_does_not_keep_it_running_and_ends_with_it() {
+        let folder = crate::state::tests::Folder::new();
+        let helper = folder.path().join("dbus-daemon");
+        // A link would do, were the name of a program not that of its file.
+        let copied = Command::new("cp").arg("/bin/sleep").arg(&helper).status().unwrap();
+        assert!(copied.success());
+        let keeper = Keeper::start(5).unwrap();
+        let script = format!("setsid {} 1000 & echo $!", helper.display());
+        let program = keeper.spawn(shell(&script), GRACE).unwrap();
+        assert!(process::wait(PATIENCE, || keeper.log().ends_with('\n')));
+        let helper = Process::find(keeper.log().trim().parse().unwrap()).unwrap();
+
+        assert!(process::wait(PATIENCE, || !program.runs()));
+        assert!(helper.is_alive());
+        drop(program);
+
+        assert!(!helper.is_alive());
     }
 
     #[test]

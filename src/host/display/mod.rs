@@ -398,11 +398,11 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        match &mut self.backend {
+        let backend = &mut self.backend;
+        self.undo.run_after(|| match backend {
             Backend::Attached(attached) => attached.end_programs(),
             Backend::Private(private) => private.end_programs(),
-        }
-        self.undo.run();
+        });
     }
 }
 

@@ -24,6 +24,30 @@ pub const RUN: &str = "PUNKTFUNK_RUN";
 /// Those that start others while they are killed are killed again, so often.
 const KILL_COUNT_MAX: usize = 8;
 
+/// Programs that others start on the way and that outlive them. An app has ended when only these are
+/// left of it. As the kernel names them, which is 15 bytes at most.
+const BYSTANDERS: [&str; 18] = [
+    "at-spi-bus-laun",
+    "at-spi2-registr",
+    "dbus-broker",
+    "dbus-broker-lau",
+    "dbus-daemon",
+    "dbus-launch",
+    "dconf-service",
+    "fcitx5",
+    "gpg-agent",
+    "ibus-daemon",
+    "keyboxd",
+    "pipewire",
+    "pipewire-pulse",
+    "pulseaudio",
+    "scdaemon",
+    "speech-dispatch",
+    "ssh-agent",
+    "wireplumber",
+];
+const BYSTANDER_PREFIXES: [&str; 2] = ["gvfs", "xdg-"];
+
 /// One process, and no later one with its number.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Process {
@@ -124,6 +148,13 @@ impl Kin {
         pids.filter_map(|pid| self.member(pid)).collect()
     }
 
+    /// As [`Kin::members`], those that do what was started, and not only help with it.
+    pub fn workers(&self) -> Vec<Process> {
+        let mut members = self.members();
+        members.retain(|it| self.leader == Some(*it) || !is_bystander(it.pid));
+        members
+    }
+
     fn member(&self, pid: u32) -> Option<Process> {
         let stat = stat(pid).filter(|it| !matches!(it.state, b'Z' | b'X'))?;
         let is_in_session = self.leader.is_some_and(|leader| stat.session == leader.pid);
@@ -174,6 +205,12 @@ impl Kin {
             wait(GRACE / KILL_COUNT_MAX as u32, || !left.iter().any(Process::is_alive));
         }
     }
+}
+
+fn is_bystander(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name = name.trim_end();
+    BYSTANDERS.contains(&name) || BYSTANDER_PREFIXES.iter().any(|it| name.starts_with(it))
 }
 
 /// Waits for a child that was ended, a second at most.

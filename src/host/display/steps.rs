@@ -47,6 +47,11 @@ impl Undo {
 
     /// Prepares for a program, one step after another up to the first that fails. Blocks.
     pub fn prepare(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
+        if app.steps.is_empty() {
+            return Ok(());
+        }
+        let journal = Arc::clone(&self.journal);
+        let _nobody_undoes = journal.preparing();
         let script = |words: &[OsString]| Script {
             argv: words.to_vec(),
             directory: setting.directory.clone(),
@@ -66,8 +71,15 @@ impl Undo {
         Ok(())
     }
 
-    /// Undoes it, the last first. Blocks.
-    pub fn run(&mut self) {
+    /// Has the programs end and undoes it, the last first. Blocks.
+    pub fn run_after(&mut self, end_programs: impl FnOnce()) {
+        let journal = Arc::clone(&self.journal);
+        let _nobody_prepares = (!self.scripts.is_empty()).then(|| journal.undoing());
+        end_programs();
+        self.run();
+    }
+
+    fn run(&mut self) {
         while let Some(script) = self.scripts.last() {
             if let Err(failure) = script.run() {
                 log::warn!("session {}: undo \"{}\": {failure}", self.session, script.name());
@@ -100,7 +112,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        self.run();
+        self.run_after(|| {});
     }
 }
 
@@ -179,6 +191,25 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         assert_eq!(done(&folder), "a -b -a ");
         assert_eq!(journal.entries(), []);
+    }
+
+    #[test]
+    fn what_is_prepared_next_waits_until_the_last_is_undone() {
+        let folder = Folder::new();
+        let journal = journal(&folder);
+        let first = app(&[], &[shell("sleep 0.3; echo -a >>done")]);
+        let second = app(&[shell("echo b >>done")], &[]);
+        let (begun, begins) = std::sync::mpsc::channel();
+        let mut undo = Undo::new(1, &journal);
+        undo.prepare(&first, &setting(&folder)).unwrap();
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| undo.run_after(|| begun.send(()).unwrap()));
+            begins.recv().unwrap();
+            Undo::new(2, &journal).prepare(&second, &setting(&folder)).unwrap();
+        });
+
+        assert_eq!(done(&folder), "-a b ");
     }
 
     #[test]
