@@ -271,7 +271,7 @@ fn a_session_goes_on_without_its_app_where_that_is_wanted() {
 fn a_hook_that_hangs_is_killed_and_keeps_nobody_waiting() {
     let _alone = alone();
     let (daemon, device) = start(
-        "Capture test\nHookTimeout 1s\nOnPairRequest say pairing\nOnDisconnect say disconnect\n\
+        "Capture test\nHookTimeout 3s\nOnPairRequest say pairing\nOnDisconnect say disconnect\n\
          OnConnect sh -c \"trap : TERM; sh -c 'trap : TERM; echo $$ >%/pid; \
          while :; do sleep 1; done' & wait; sleep 1000\"",
     );
@@ -280,7 +280,7 @@ fn a_hook_that_hangs_is_killed_and_keeps_nobody_waiting() {
     wait_said(&daemon, "disconnect");
 
     assert_eq!(report["error"], Value::Null, "{report}");
-    daemon.wait_log("killed after 1000 ms (HookTimeout)");
+    daemon.wait_log("killed after 3000 ms (HookTimeout)");
     let pid = own(&daemon).join("pid");
     assert!(pid.exists() && !is_alive(&pid));
     let pairing = environment(&daemon, "pairing");

@@ -59,7 +59,7 @@ fn sleep_is_kept_off_once_for_all_sessions_until_the_last_has_ended() {
     other.pair(&daemon, "4321");
     assert_eq!(notes(&daemon), Vec::<String>::new());
 
-    let first = device.begin_stream(&["--seconds", "4"]);
+    let first = device.begin_stream(&["--seconds", "8"]);
     wait_count(&daemon, 2);
     let second = other.stream(&["--seconds", "1"]);
     let mut while_first = notes(&daemon);
