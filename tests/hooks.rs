@@ -208,7 +208,8 @@ fn what_a_killed_daemon_has_prepared_is_undone_once_by_the_next() {
 fn a_daemon_that_stops_undoes_what_it_has_prepared_before() {
     let _alone = alone();
     let (daemon, device) = start(
-        "Display private\nApp Desktop\n  Command say app sleep 1000\n\
+        "Display private\nApp Desktop\n  Command say app sh -c \
+         \"trap 'echo bye >>%/said; exit' TERM; while :; do sleep 0.1; done\"\n\
          Undo say undo sh -c \"sleep 3; echo undone >>%/said\"",
     );
 
@@ -220,7 +221,7 @@ fn a_daemon_that_stops_undoes_what_it_has_prepared_before() {
     assert!(status.success(), "{status}");
     assert_eq!(report["is_terminated"], json!(true), "{report}");
     let said = fs::read_to_string(folder.path().join("own/said")).unwrap();
-    assert_eq!(said, "app\nundo\nundone\n");
+    assert_eq!(said, "app\nbye\nundo\nundone\n");
     let journal = fs::read_to_string(folder.path().join("state/displays.json")).unwrap();
     assert!(journal.contains("\"entries\":[]"), "{journal}");
 }

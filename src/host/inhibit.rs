@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use punktfunk_core::net::process;
+
 use crate::conf::Conf;
 use crate::display::Setting;
 
@@ -89,6 +91,7 @@ impl Inhibitor {
         command.arg(format!("--what={what}")).arg("cat");
         command.current_dir("/").env_clear().envs(&self.setting.variables);
         command.stdin(reader).stdout(Stdio::null()).stderr(Stdio::piped());
+        process::take_signals(&mut command);
         let is_released: Arc<AtomicBool> = Arc::default();
         let (theirs, has_warned) = (Arc::clone(&is_released), Arc::clone(&self.has_warned));
         let count = Arc::clone(&self.count);

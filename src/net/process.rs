@@ -228,6 +228,25 @@ pub fn lead_session(command: &mut Command) {
     unsafe { command.pre_exec(lead) };
 }
 
+/// What the command starts takes signals as programs expect: it inherits neither what this process
+/// blocks, which is all that a daemon is steered by, nor what it ignores.
+pub fn take_signals(command: &mut Command) {
+    let reset = || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises `none`, which outlives both calls; the rest are integers,
+        // and the default is an action of every signal.
+        unsafe {
+            libc::sigemptyset(none.as_mut_ptr());
+            for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))
+        }
+    };
+    // SAFETY: between fork and exec the closure makes system calls, and neither allocates nor locks.
+    unsafe { command.pre_exec(reset) };
+}
+
 /// What the command starts is asked to end (SIGTERM) when the thread that started it ends, as all
 /// threads do with this process. What that starts in turn is not.
 pub fn end_with_starter(command: &mut Command) {
@@ -375,6 +394,35 @@ mod tests {
         let mut child = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
 
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn what_is_started_takes_the_signals_that_its_starter_blocks() {
+        let blocked = |takes: bool| {
+            let mut command = Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            if takes {
+                take_signals(&mut command);
+            }
+            let start = || {
+                let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+                // SAFETY: sigemptyset initialises `set`, which outlives the calls. This thread alone
+                // blocks the signal.
+                unsafe {
+                    libc::sigemptyset(set.as_mut_ptr());
+                    libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+                    libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+                }
+                command.output().unwrap().stdout
+            };
+            let said = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+            let text = String::from_utf8(said).unwrap();
+            u64::from_str_radix(text.trim().rsplit('\t').next().unwrap(), 16).unwrap()
+        };
+
+        let term = 1 << (libc::SIGTERM - 1);
+
+        assert_eq!((blocked(false) & term, blocked(true)), (term, 0));
     }
 
     #[test]

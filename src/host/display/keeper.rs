@@ -72,6 +72,7 @@ impl Keeper {
     pub fn spawn(&self, mut command: Command, exit_time: Duration) -> io::Result<Program> {
         let run = Run::new();
         command.env(process::RUN, run.name()).stdin(Stdio::null());
+        system::take_signals(&mut command);
         system::lead_session(&mut command);
         system::end_with_starter(&mut command);
         let (answer, answered) = mpsc::channel();

@@ -119,6 +119,7 @@ impl Script {
         command.args(arguments).current_dir(&self.directory).env_clear().envs(&self.variables);
         command.env(process::RUN, run.name());
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        system::take_signals(&mut command);
         system::lead_session(&mut command);
         system::end_with_starter(&mut command);
         Ok((command.spawn()?, reader))
