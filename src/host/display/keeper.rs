@@ -128,15 +128,15 @@ impl Program {
     pub fn runs(&self) -> bool {
         let mut known = self.known.borrow_mut();
         let Some(members) = &mut *known else { return false };
-        // One that is alive is enough, and is as a rule the one that was alive last.
-        while members.last().is_some_and(|it| !it.is_alive()) {
+        // One that is at work is enough, and is as a rule the one that was last.
+        while members.last().is_some_and(|it| !self.kin.has_worker(it)) {
             members.pop();
         }
-        if members.is_empty() {
-            // One that is started during a look may be missed by it, but not by two.
-            *members = self.kin.workers();
+        // One that is started during a look may be missed by it, but not by two.
+        for _ in 0..2 {
             if members.is_empty() {
-                *members = self.kin.workers();
+                *members = self.kin.members();
+                members.retain(|it| self.kin.has_worker(it));
             }
         }
         if members.is_empty() {

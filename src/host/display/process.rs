@@ -21,6 +21,8 @@ pub const GRACE: Duration = Duration::from_secs(1);
 pub(super) const STEP: Duration = Duration::from_millis(5);
 /// Names what a program was started as, in the environment of all that it starts.
 pub const RUN: &str = "PUNKTFUNK_RUN";
+/// Becoming another program takes less than this.
+const EXEC_TIME_MAX: Duration = Duration::from_millis(100);
 /// Those that start others while they are killed are killed again, so often.
 const KILL_COUNT_MAX: usize = 8;
 
@@ -148,11 +150,9 @@ impl Kin {
         pids.filter_map(|pid| self.member(pid)).collect()
     }
 
-    /// As [`Kin::members`], those that do what was started, and not only help with it.
-    pub fn workers(&self) -> Vec<Process> {
-        let mut members = self.members();
-        members.retain(|it| self.leader == Some(*it) || !is_bystander(it.pid));
-        members
+    /// Whether one of them does what was started, and does not only help with it.
+    pub fn has_worker(&self, member: &Process) -> bool {
+        member.is_alive() && (self.leader == Some(*member) || !is_bystander(member.pid))
     }
 
     fn member(&self, pid: u32) -> Option<Process> {
@@ -168,7 +168,15 @@ impl Kin {
         let Some(name) = self.name.as_deref().filter(|_| pid != std::process::id()) else {
             return false;
         };
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut environment = Vec::new();
+        // While one becomes another program, it has no environment for a moment. Others have none
+        // at all, which is rare.
+        wait(EXEC_TIME_MAX, || {
+            let read = fs::read(format!("/proc/{pid}/environ"));
+            let is_known = read.as_ref().map_or(true, |bytes| !bytes.is_empty());
+            environment = read.unwrap_or_default();
+            is_known
+        });
         let mut variables = environment.split(|byte| *byte == 0);
         variables.any(|variable| {
             let value = variable.strip_prefix(RUN.as_bytes()).and_then(|it| it.strip_prefix(b"="));
