@@ -5,7 +5,7 @@
 #[allow(dead_code, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../src/host/conf/mod.rs"]
 mod conf;
-#[allow(dead_code, reason = "the daemon uses the rest")]
+#[allow(dead_code, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../src/host/display/mod.rs"]
 mod display;
 #[allow(dead_code, reason = "the daemon uses the rest")]
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use conf::Display as Kind;
 use display::journal::{Entry, Journal};
-use display::{App, Display, Surroundings, Wanted};
+use display::{App, Display, Surroundings, Told, Wanted};
 use punktfunk_core::proto::gamestream::http::Mode;
 use serde_json::Value;
 use state::Directory;
@@ -125,15 +125,13 @@ impl Machine {
     }
 
     fn wanted(&self, kind: Kind, session: u32, mode: Mode) -> Wanted {
-        Wanted {
-            kind,
-            mode,
-            scale_percent: 100,
-            session,
-            run: session,
+        let told = Told {
             client_name: "living room".into(),
-            app: None,
-        }
+            app_title: "Terminal".into(),
+            has_legacy_names: true,
+            ..Told::default()
+        };
+        Wanted { kind, mode, scale_percent: 100, session, run: session, told, app: None }
     }
 
     /// A terminal that writes its environment into a file and stays.
@@ -141,7 +139,7 @@ impl Machine {
         let script = "env >\"$0.new\" && mv \"$0.new\" \"$0\"; exec sleep 1000";
         let file = self.path.join(name).into_os_string();
         let argv = ["foot", "sh", "-c", script].map(Into::into).into_iter().chain([file]).collect();
-        App { id: 7, title: "Terminal".into(), argv, ..App::default() }
+        App { argv, ..App::default() }
     }
 
     /// What such a terminal has written.

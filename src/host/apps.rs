@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use punktfunk_core::proto::gamestream::http::{AppEntry, app_ids};
 
-use crate::conf;
+use crate::{conf, display};
 
 /// Box art larger than this is not read: every connection may ask for one.
 const IMAGE_LEN_MAX: u64 = 1024 * 1024;
@@ -21,8 +21,8 @@ pub struct App {
     pub id: u32,
     /// What people read.
     pub title: String,
-    /// The program that runs, and its arguments, if any.
-    pub command: Vec<String>,
+    /// What runs, and around it; what the configuration says for all apps is not in it.
+    pub program: display::App,
     /// A picture file for it.
     pub image: Option<PathBuf>,
     /// Whether clients do not see it.
@@ -45,7 +45,7 @@ impl Apps {
             .map(|(app, id)| App {
                 id,
                 title: app.title.clone(),
-                command: app.command.clone(),
+                program: program(app),
                 image: app.image.clone(),
                 is_hidden: app.hidden,
             })
@@ -77,6 +77,20 @@ impl Apps {
     pub fn entries(&self) -> Vec<AppEntry> {
         let visible = self.apps.iter().filter(|app| !app.is_hidden);
         visible.map(|app| AppEntry { id: app.id, title: app.title.clone(), hdr: false }).collect()
+    }
+}
+
+/// What an app of the configuration runs.
+fn program(app: &conf::App) -> display::App {
+    let variables = app.environment.iter().flatten();
+    display::App {
+        argv: app.command.iter().map(Into::into).collect(),
+        steps: display::Step::pair(&app.prepare, &app.undo),
+        directory: app.working_directory.clone(),
+        variables: variables.map(|(name, value)| (name.into(), value.into())).collect(),
+        exit_time: app.exit_timeout,
+        ends_session: app.end_on_exit,
+        ..display::App::default()
     }
 }
 

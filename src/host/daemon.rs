@@ -18,9 +18,10 @@ use ring::rand::SystemRandom;
 
 use crate::apps::Apps;
 use crate::conf::{self, Conf};
-use crate::display::Displays;
+use crate::display::{Displays, Told};
 use crate::encode::abilities::Abilities;
 use crate::encode::prober::Prober;
+use crate::hooks;
 use crate::identity::Identity;
 use crate::ledger::{Change, Ledger, Outcome};
 use crate::listen::gamestream;
@@ -67,6 +68,8 @@ pub enum Effect {
     Configured,
     /// Close every connection of a client, now.
     Cut(Fingerprint),
+    /// Have it known that this has happened.
+    Hook(hooks::Event, Box<Told>),
     /// Read the configuration again.
     LoadConf,
     /// Read a picture for a connection.
@@ -110,6 +113,8 @@ pub struct Counters {
     pub accept_errors: u64,
     /// TLS handshakes that failed.
     pub handshake_failures: u64,
+    /// Hooks that were not run, because too many waited.
+    pub hooks_left_out: u64,
     /// Requests that were none.
     pub bad_requests: u64,
     /// Pairings that ended in trust.
@@ -120,13 +125,14 @@ pub struct Counters {
 
 impl Counters {
     /// Each with its name.
-    pub fn named(&self) -> [(&'static str, u64); 9] {
+    pub fn named(&self) -> [(&'static str, u64); 10] {
         [
             ("accepted", self.accepted),
             ("accept_errors", self.accept_errors),
             ("bad_requests", self.bad_requests),
             ("evicted", self.evicted),
             ("handshake_failures", self.handshake_failures),
+            ("hooks_left_out", self.hooks_left_out),
             ("pairings_done", self.pairings_done),
             ("pairings_failed", self.pairings_failed),
             ("refused", self.refused),

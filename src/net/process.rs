@@ -201,31 +201,49 @@ pub fn kill_group(leader: u32) {
     }
 }
 
-/// As [`kill_group`], but asks them to end (SIGTERM).
-pub fn terminate_group(leader: u32) {
-    if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
-        // SAFETY: takes integers. An error says that nobody is left in the group.
-        let _ = unsafe { libc::kill(-leader, libc::SIGTERM) };
+/// Asks one process to end (SIGTERM).
+pub fn terminate(pid: u32) {
+    signal(pid, libc::SIGTERM);
+}
+
+/// Ends one process at once.
+pub fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+fn signal(pid: u32, signal: i32) {
+    if let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1) {
+        // SAFETY: takes integers. An error says that it is gone, or somebody else's.
+        let _ = unsafe { libc::kill(pid, signal) };
     }
 }
 
-/// What the command starts hears every signal and has those that this process ignores in their
-/// ordinary meaning, whatever [`Signals`] has done here: a program that does not expect it cannot be
-/// asked to end otherwise.
-pub fn hear_signals(command: &mut Command) {
+/// What the command starts leads a session of its own (setsid(2)), which all that it starts in turn
+/// belongs to, whatever becomes of it.
+pub fn lead_session(command: &mut Command) {
+    // SAFETY: takes nothing.
+    let lead = || check(unsafe { libc::setsid() });
+    // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor
+    // locks: an error of the system is a number.
+    unsafe { command.pre_exec(lead) };
+}
+
+/// What the command starts takes signals as programs expect: it inherits neither what this process
+/// blocks, which is all that a daemon is steered by, nor what it ignores.
+pub fn take_signals(command: &mut Command) {
     let reset = || {
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset initialises `none`, which outlives both calls; the rest are integers.
+        // SAFETY: sigemptyset initialises `none`, which outlives both calls; the rest are integers,
+        // and the default is an action of every signal.
         unsafe {
-            check(libc::sigemptyset(none.as_mut_ptr()))?;
-            check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))?;
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            libc::signal(libc::SIGXFSZ, libc::SIG_DFL);
+            libc::sigemptyset(none.as_mut_ptr());
+            for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            check(libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()))
         }
-        Ok(())
     };
-    // SAFETY: between fork and exec the closure makes four calls that are safe in handlers of
-    // signals (signal-safety(7)), and allocates nothing: an error of the system is a number.
+    // SAFETY: between fork and exec the closure makes system calls, and neither allocates nor locks.
     unsafe { command.pre_exec(reset) };
 }
 
@@ -379,21 +397,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_started_hears_the_signals_that_this_process_takes_for_itself() {
-        use std::os::unix::process::ExitStatusExt;
-        // A signal is blocked for a thread and what it starts, so no other test minds.
-        let start = || {
-            let _signals = Signals::open().unwrap();
-            let mut command = Command::new("sleep");
-            hear_signals(command.arg("1000"));
-            command.spawn().unwrap()
+    fn what_is_started_takes_the_signals_that_its_starter_blocks() {
+        let blocked = |takes: bool| {
+            let mut command = Command::new("grep");
+            command.args(["SigBlk", "/proc/self/status"]);
+            if takes {
+                take_signals(&mut command);
+            }
+            let start = || {
+                let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+                // SAFETY: sigemptyset initialises `set`, which outlives the calls. This thread alone
+                // blocks the signal.
+                unsafe {
+                    libc::sigemptyset(set.as_mut_ptr());
+                    libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+                    libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), ptr::null_mut());
+                }
+                command.output().unwrap().stdout
+            };
+            let said = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
+            let text = String::from_utf8(said).unwrap();
+            u64::from_str_radix(text.trim().rsplit('\t').next().unwrap(), 16).unwrap()
         };
 
-        let mut child = std::thread::scope(|scope| scope.spawn(start).join().unwrap());
-        // SAFETY: takes integers.
-        let told = unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+        let term = 1 << (libc::SIGTERM - 1);
 
-        assert_eq!((told, child.wait().unwrap().signal()), (0, Some(libc::SIGTERM)));
+        assert_eq!((blocked(false) & term, blocked(true)), (term, 0));
     }
 
     #[test]

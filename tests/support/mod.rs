@@ -375,6 +375,15 @@ impl Daemon {
         }
     }
 
+    /// Ends it as a crash does, and starts it again.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.signal("KILL");
+        self.wait();
+        (self.child, self.notify) = spawn(&self.folder, &[]);
+        self.wait_ready();
+    }
+
     /// Ends it as a service manager does, and hands over its folder.
     pub fn stop(self) -> (ExitStatus, Folder) {
         self.end("TERM")

@@ -16,6 +16,11 @@ pub const INCLUDE: &str = "Include";
 /// Begins a section; the parser's own.
 pub const SECTION: &str = "App";
 
+/// Those that may be given several times, each time for one more.
+const REPEATED: [&str; 3] = ["Environment", "Prepare", "Undo"];
+/// How often each of those may be given.
+pub const REPEAT_COUNT_MAX: usize = 16;
+
 /// Bytes of the host's name at most: it is one label of DNS.
 const HOST_NAME_LEN_MAX: usize = 63;
 /// Bytes of an app's title at most.
@@ -30,6 +35,8 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 
 const GAME_STREAM: [(&str, GameStream); 3] =
     [("lan", GameStream::Lan), ("off", GameStream::Off), ("on", GameStream::On)];
+/// Whether programs are told things under the names that scripts for Sunshine know.
+const LEGACY_ENVIRONMENT: [(&str, bool); 2] = [("off", false), ("sunshine", true)];
 const LOG_FORMAT: [(&str, LogFormat); 4] = [
     ("auto", LogFormat::Auto),
     ("journal", LogFormat::Journal),
@@ -52,8 +59,15 @@ pub struct Directive<T: 'static> {
     pub when: When<T>,
     /// Takes as many values as `values` says.
     pub set: fn(&mut T, &[Word]) -> Result<(), Complaint>,
-    /// The values as `set` takes them.
+    /// The values as `set` takes them; of one that is given several times, a line for each.
     pub show: fn(&T) -> String,
+}
+
+impl<T> Directive<T> {
+    /// Whether it may be given several times.
+    pub fn repeats(&self) -> bool {
+        REPEATED.contains(&self.keyword)
+    }
 }
 
 /// A value and where it comes from, or why it is unknown.
@@ -89,7 +103,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 54] = [
+pub static GLOBAL: [Directive<Conf>; 65] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -436,6 +450,30 @@ pub static GLOBAL: [Directive<Conf>; 54] = [
         show: |conf| stream::emit_limit(conf.fps_max),
     },
     Directive {
+        keyword: "InhibitSleep",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Session,
+        set: |conf, words| {
+            conf.inhibit_sleep = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.inhibit_sleep),
+    },
+    Directive {
+        keyword: "InhibitIdle",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Session,
+        set: |conf, words| {
+            conf.inhibit_idle = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |conf| value::emit_yes_no(conf.inhibit_idle),
+    },
+    Directive {
         keyword: "Encoder",
         syntax: "auto | nvenc | software | v4l2 | vaapi | vulkan",
         values: 1..=1,
@@ -667,6 +705,114 @@ pub static GLOBAL: [Directive<Conf>; 54] = [
         show: |conf| conf.gamepads_max.to_string(),
     },
     Directive {
+        keyword: "Prepare",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Session,
+        set: |conf, words| {
+            conf.prepare.push(value::command(words));
+            Ok(())
+        },
+        show: |conf| value::emit_commands(&conf.prepare),
+    },
+    Directive {
+        keyword: "Undo",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Session,
+        set: |conf, words| {
+            conf.undo.push(value::command(words));
+            Ok(())
+        },
+        show: |conf| value::emit_commands(&conf.undo),
+    },
+    Directive {
+        keyword: "OnConnect",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_connect = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_connect),
+    },
+    Directive {
+        keyword: "OnDisconnect",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_disconnect = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_disconnect),
+    },
+    Directive {
+        keyword: "OnStreamStart",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_stream_start = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_stream_start),
+    },
+    Directive {
+        keyword: "OnStreamEnd",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_stream_end = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_stream_end),
+    },
+    Directive {
+        keyword: "OnPairRequest",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Reload,
+        set: |conf, words| {
+            conf.on_pair_request = value::command(words);
+            Ok(())
+        },
+        show: |conf| value::emit_command(&conf.on_pair_request),
+    },
+    Directive {
+        keyword: "HookTimeout",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("10s"),
+        when: Session,
+        set: |conf, words| {
+            conf.hook_timeout = value::time(&words[0], 100 * MILLISECOND..=10 * MINUTE)?;
+            Ok(())
+        },
+        show: |conf| value::emit_time(conf.hook_timeout),
+    },
+    Directive {
+        keyword: "LegacyEnvironment",
+        syntax: "off | sunshine",
+        values: 1..=1,
+        default: Fixed("sunshine"),
+        when: Session,
+        set: |conf, words| {
+            conf.legacy_environment = value::choice(&words[0], &LEGACY_ENVIRONMENT)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.legacy_environment, &LEGACY_ENVIRONMENT),
+    },
+    Directive {
         keyword: "ControlSocket",
         syntax: "path [mode [group]]",
         values: 1..=3,
@@ -771,7 +917,7 @@ pub static GLOBAL: [Directive<Conf>; 54] = [
 ];
 
 /// What stands in an `App` section.
-pub static APP: [Directive<App>; 3] = [
+pub static APP: [Directive<App>; 9] = [
     Directive {
         keyword: "Command",
         syntax: "none | program [argument ...]",
@@ -783,6 +929,79 @@ pub static APP: [Directive<App>; 3] = [
             Ok(())
         },
         show: |app| value::emit_command(&app.command),
+    },
+    Directive {
+        keyword: "WorkingDirectory",
+        syntax: "home | path",
+        values: 1..=1,
+        default: Fixed("home"),
+        when: Session,
+        set: |app, words| {
+            let is_home = words[0].text == "home";
+            app.working_directory = if is_home { None } else { Some(value::path(&words[0])?) };
+            Ok(())
+        },
+        show: |app| app.working_directory.as_deref().map_or("home".into(), value::emit_path),
+    },
+    Directive {
+        keyword: "Environment",
+        syntax: "none | NAME=value ...",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Session,
+        set: |app, words| {
+            app.environment.push(value::variables(words)?);
+            Ok(())
+        },
+        show: |app| value::emit_variables(&app.environment),
+    },
+    Directive {
+        keyword: "Prepare",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Session,
+        set: |app, words| {
+            app.prepare.push(value::command(words));
+            Ok(())
+        },
+        show: |app| value::emit_commands(&app.prepare),
+    },
+    Directive {
+        keyword: "Undo",
+        syntax: "none | program [argument ...]",
+        values: 1..=64,
+        default: Fixed("none"),
+        when: Session,
+        set: |app, words| {
+            app.undo.push(value::command(words));
+            Ok(())
+        },
+        show: |app| value::emit_commands(&app.undo),
+    },
+    Directive {
+        keyword: "ExitTimeout",
+        syntax: "time",
+        values: 1..=1,
+        default: Fixed("5s"),
+        when: Session,
+        set: |app, words| {
+            app.exit_timeout = value::time(&words[0], 100 * MILLISECOND..=MINUTE)?;
+            Ok(())
+        },
+        show: |app| value::emit_time(app.exit_timeout),
+    },
+    Directive {
+        keyword: "EndOnExit",
+        syntax: "yes | no",
+        values: 1..=1,
+        default: Fixed("yes"),
+        when: Session,
+        set: |app, words| {
+            app.end_on_exit = value::yes_no(&words[0])?;
+            Ok(())
+        },
+        show: |app| value::emit_yes_no(app.end_on_exit),
     },
     Directive {
         keyword: "Image",

@@ -75,8 +75,7 @@ impl Conf {
             conf.origins.push(origin);
         }
         for section in &parser.sections {
-            let mut app =
-                App { title: String::new(), command: Vec::new(), image: None, hidden: false };
+            let mut app = App::blank();
             let mut origins = vec![Origin::of(&section.line)];
             for (directive, setting) in APP.iter().zip(&section.settings) {
                 let settings = [setting.as_ref()];
@@ -89,12 +88,12 @@ impl Conf {
             }
         }
         if conf.apps.is_empty() {
-            conf.apps.push(App {
-                title: DEFAULT_APP.into(),
-                command: Vec::new(),
-                image: None,
-                hidden: false,
-            });
+            let mut app = App::blank();
+            for directive in &APP {
+                directive.resolve(&mut app, environment, &[], errors);
+            }
+            app.title = DEFAULT_APP.into();
+            conf.apps.push(app);
             conf.app_origins.push(vec![Origin::Default; 1 + APP.len()]);
         }
         conf
@@ -131,6 +130,8 @@ impl Conf {
             display: Display::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
             fps_max: None,
+            inhibit_sleep: false,
+            inhibit_idle: false,
             encoder: Encoder::Auto,
             encoder_fallback: EncoderFallback::Refuse,
             codecs: None,
@@ -150,6 +151,15 @@ impl Conf {
             audio: Audio::Off,
             audio_sink: None,
             gamepads_max: 0,
+            prepare: Vec::new(),
+            undo: Vec::new(),
+            on_connect: Vec::new(),
+            on_disconnect: Vec::new(),
+            on_stream_start: Vec::new(),
+            on_stream_end: Vec::new(),
+            on_pair_request: Vec::new(),
+            hook_timeout: Duration::ZERO,
+            legacy_environment: false,
             control_socket: ControlSocket { path: root.clone(), mode: 0, group: None },
             http: None,
             http_token_file: root,
@@ -194,9 +204,28 @@ impl Conf {
     }
 }
 
+impl App {
+    /// An app before anybody, the table included, has said anything.
+    fn blank() -> App {
+        App {
+            title: String::new(),
+            command: Vec::new(),
+            working_directory: None,
+            environment: Vec::new(),
+            prepare: Vec::new(),
+            undo: Vec::new(),
+            exit_timeout: Duration::ZERO,
+            end_on_exit: false,
+            image: None,
+            hidden: false,
+        }
+    }
+}
+
 impl<T> Directive<T> {
-    /// Sets what holds if nobody says anything, then what is said, the last of which stays. Returns
-    /// where that comes from.
+    /// Sets what holds if nobody says anything, then what is said, the last of which stays: a line,
+    /// or where there may be several, those of the command line if it has any. Returns where that
+    /// comes from.
     fn resolve(
         &self,
         subject: &mut T,
@@ -204,6 +233,9 @@ impl<T> Directive<T> {
         settings: &[Option<&Setting>],
         errors: &mut Vec<Error>,
     ) -> Origin {
+        if self.repeats() {
+            return self.resolve_repeated(subject, settings, errors);
+        }
         let is_said = settings.iter().any(Option::is_some);
         let mut origin = match self.fall_back(subject, environment) {
             Ok(origin) => origin,
@@ -221,6 +253,25 @@ impl<T> Directive<T> {
             origin = Origin::of(&setting.line);
         }
         origin
+    }
+
+    fn resolve_repeated(
+        &self,
+        subject: &mut T,
+        settings: &[Option<&Setting>],
+        errors: &mut Vec<Error>,
+    ) -> Origin {
+        // None at all is the default of each.
+        let Some(first) = settings.iter().copied().flatten().last() else {
+            return Origin::Default;
+        };
+        let all = || std::iter::once(first).chain(&first.more);
+        for setting in all() {
+            if let Err(complaint) = (self.set)(subject, &setting.values) {
+                errors.push(setting.line.error(complaint));
+            }
+        }
+        Origin::Each(all().map(|setting| Origin::of(&setting.line)).collect())
     }
 
     fn fall_back(&self, subject: &mut T, environment: &Environment) -> Result<Origin, String> {
@@ -291,10 +342,37 @@ mod tests {
         assert_eq!(conf.mode_max, Mode { width: 7680, height: 4320, refresh_mhz: 480_000 });
         assert_eq!((conf.parity_percent, conf.socket_buffer_len), (20, 32 << 20));
         assert_eq!((conf.audio_sink, conf.affinity), (None, Affinity::Auto));
-        assert_eq!(
-            conf.apps,
-            [App { title: "Desktop".into(), command: Vec::new(), image: None, hidden: false }]
-        );
+        let desktop = App {
+            title: "Desktop".into(),
+            exit_timeout: Duration::from_secs(5),
+            end_on_exit: true,
+            ..App::blank()
+        };
+        assert_eq!(conf.apps, [desktop]);
+        assert_eq!((conf.prepare, conf.hook_timeout), (Vec::new(), Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn lines_of_the_command_line_take_the_place_of_all_lines_of_files() {
+        let text =
+            "Prepare a b\nPrepare none\nUndo c\nApp A\nEnvironment A=1 B=\nEnvironment C=d=e";
+        let files = Memory::with(&[("/p.conf", text)]);
+        let words = |lines: &[Vec<String>]| lines.iter().map(|it| it.join(" ")).collect::<Vec<_>>();
+
+        let conf = load(&files, &["Undo=d", "Undo=e f"], &user()).unwrap();
+
+        assert_eq!(words(&conf.prepare), ["a b", ""]);
+        assert_eq!(words(&conf.undo), ["d", "e f"]);
+        let variables = conf.apps[0].environment.concat();
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(variables, [("A", "1"), ("B", ""), ("C", "d=e")]);
+        for word in ["A", "=b", "1A=b", "A-B=c", "none=", ""] {
+            let text = format!("App A\nEnvironment A=b \"{word}\"");
+            let errors = load_text(&text).err().unwrap_or_default();
+            let expected = format!("/p.conf:2:17: '{word}' is not NAME=value, the name of letters");
+            let is_wrong = errors.len() == 1 && errors[0].starts_with(&expected);
+            assert_eq!(is_wrong, word != "none=", "{word} {errors:?}");
+        }
     }
 
     #[test]

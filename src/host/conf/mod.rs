@@ -101,6 +101,10 @@ pub struct Conf {
     pub mode_max: Mode,
     /// Pictures a second at most; none: what the client asks for.
     pub fps_max: Option<u32>,
+    /// Whether the machine stays awake while somebody streams.
+    pub inhibit_sleep: bool,
+    /// Whether it does not count as idle meanwhile.
+    pub inhibit_idle: bool,
     /// What encodes pictures.
     pub encoder: Encoder,
     /// What follows where that does not work.
@@ -140,6 +144,24 @@ pub struct Conf {
     pub audio_sink: Option<String>,
     /// Gamepads of a session, from 1 to 16.
     pub gamepads_max: u8,
+    /// What runs before every app, in this order; see [`App::prepare`].
+    pub prepare: Vec<Vec<String>>,
+    /// What undoes that; see [`App::undo`].
+    pub undo: Vec<Vec<String>>,
+    /// What runs when a client has a session; like those that follow, without words nothing.
+    pub on_connect: Vec<String>,
+    /// What runs when it has none any more.
+    pub on_disconnect: Vec<String>,
+    /// What runs when it sees something.
+    pub on_stream_start: Vec<String>,
+    /// What runs when it sees nothing any more.
+    pub on_stream_end: Vec<String>,
+    /// What runs when a device asks to pair.
+    pub on_pair_request: Vec<String>,
+    /// How long each such command and each hook may take.
+    pub hook_timeout: Duration,
+    /// Whether they are told things under the names that scripts for Sunshine know.
+    pub legacy_environment: bool,
     /// The management API's own socket.
     pub control_socket: ControlSocket,
     /// The management API over TCP, on a loopback address.
@@ -233,6 +255,18 @@ pub struct App {
     pub title: String,
     /// The program that runs, and its arguments; nothing leaves it to the display.
     pub command: Vec<String>,
+    /// Where it starts; nowhere: at home.
+    pub working_directory: Option<PathBuf>,
+    /// Names and values for its environment, a list for each line.
+    pub environment: Vec<Vec<(String, String)>>,
+    /// What runs before it, in this order. One without words keeps a place and does nothing.
+    pub prepare: Vec<Vec<String>>,
+    /// What undoes that, the first the first.
+    pub undo: Vec<Vec<String>>,
+    /// How long it may take from being asked to end until it is killed.
+    pub exit_timeout: Duration,
+    /// Whether its session ends with it.
+    pub end_on_exit: bool,
     /// A picture for it, from the root.
     pub image: Option<PathBuf>,
     /// Whether clients do not see it.
@@ -244,6 +278,8 @@ pub struct App {
 pub enum Origin {
     /// The table.
     Default,
+    /// Several lines, each from its own place.
+    Each(Vec<Origin>),
     /// What the machine says of itself: the name of a variable, or of something else.
     Environment(&'static str),
     /// A line of a file.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directive::{APP, Directive, GLOBAL, INCLUDE, SECTION, TITLE_LEN_MAX};
+use super::directive::{APP, Directive, GLOBAL, INCLUDE, REPEAT_COUNT_MAX, SECTION, TITLE_LEN_MAX};
 use super::error::{Complaint, Error, Line, nearest, visible};
 use super::file::{Content, FILE_LEN_MAX, Files, is_pattern, matches};
 use super::lexer::{Statement, Word, statement};
@@ -30,6 +30,8 @@ pub struct Setting {
     pub column: usize,
     /// As many as the directive takes.
     pub values: Vec<Word>,
+    /// Where it may be given several times, those after the first.
+    pub more: Vec<Setting>,
 }
 
 /// One `App` section.
@@ -113,7 +115,8 @@ impl<'a> Parser<'a> {
         };
         let keyword = &statement.keyword;
         let own = [INCLUDE, SECTION].into_iter();
-        let own = own.chain(APP.iter().map(|it| it.keyword));
+        let is_global = |name: &str| GLOBAL.iter().any(|it| it.keyword == name);
+        let own = own.chain(APP.iter().map(|it| it.keyword).filter(|name| !is_global(name)));
         let stored = match own.into_iter().find(|name| name.eq_ignore_ascii_case(&keyword.text)) {
             Some(name) => Err(Complaint {
                 column: keyword.column,
@@ -302,13 +305,23 @@ fn store<T>(
         return Err(Complaint { column, what: misplaced(table, keyword, others) });
     };
     let directive = &table[index];
-    if let Some(first) = &settings[index] {
+    if let Some(first) = settings[index].as_ref().filter(|_| !directive.repeats()) {
         let place = first.line.seen_from(line);
         let what = format!("{} already set {place}", directive.keyword);
         return Err(Complaint { column, what });
     }
     check_count(directive.keyword, directive.syntax, &directive.values, &statement)?;
-    settings[index] = Some(Setting { line: line.clone(), column, values: statement.values });
+    let (line, values) = (line.clone(), statement.values);
+    let setting = Setting { line, column, values, more: Vec::new() };
+    let Some(first) = &mut settings[index] else {
+        settings[index] = Some(setting);
+        return Ok(());
+    };
+    if first.more.len() + 1 == REPEAT_COUNT_MAX {
+        let what = format!("{} more than {REPEAT_COUNT_MAX} times", directive.keyword);
+        return Err(Complaint { column, what });
+    }
+    first.more.push(setting);
     Ok(())
 }
 
@@ -384,6 +397,22 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(errors(text, &[]), [format!("/etc/p.conf:{expected}")], "{text}");
+        }
+    }
+
+    #[test]
+    fn some_directives_may_be_given_several_times_but_not_endlessly() {
+        let many = "Undo true\n".repeat(REPEAT_COUNT_MAX + 1);
+        let table = [
+            ("Prepare a\nMdns no\nPrepare b", None),
+            ("App A\nPrepare a\nEnvironment A=b\nprepare b\nEnvironment C=", None),
+            ("Prepare a\nPrepare", Some("2:1: Prepare without a value")),
+            (many.as_str(), Some("17:1: Undo more than 16 times")),
+        ];
+        for (text, expected) in table {
+            let errors = errors(text, &[]);
+            let is_it = |text| errors.len() == 1 && errors[0].contains(text);
+            assert!(expected.map_or(errors.is_empty(), is_it), "{text} {errors:?}");
         }
     }
 

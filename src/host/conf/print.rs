@@ -17,25 +17,38 @@ impl Conf {
     pub fn print(&self) -> String {
         let mut text = String::new();
         for (directive, origin) in GLOBAL.iter().zip(&self.origins) {
-            let line = format!("{} {}", directive.keyword, (directive.show)(self));
-            push_line(&mut text, &line, origin);
+            push_lines(&mut text, directive.keyword, &(directive.show)(self), origin);
         }
         for (app, origins) in self.apps.iter().zip(&self.app_origins) {
             text.push('\n');
-            let lines = APP.iter().map(|it| format!("    {} {}", it.keyword, (it.show)(app)));
-            let header = std::iter::once(format!("{SECTION} {}", emit(&app.title)));
-            for (line, origin) in header.chain(lines).zip(origins) {
-                push_line(&mut text, &line, origin);
+            let mut origins = origins.iter();
+            if let Some(origin) = origins.next() {
+                push_line(&mut text, &format!("{SECTION} {}", emit(&app.title)), origin);
+            }
+            for (directive, origin) in APP.iter().zip(origins) {
+                let keyword = format!("    {}", directive.keyword);
+                push_lines(&mut text, &keyword, &(directive.show)(app), origin);
             }
         }
         text
     }
 }
 
+/// A directive, with a line for each time that it is given.
+fn push_lines(text: &mut String, keyword: &str, values: &str, origin: &Origin) {
+    for (index, values) in values.split('\n').enumerate() {
+        let origin = match origin {
+            Origin::Each(origins) => origins.get(index).unwrap_or(origin),
+            origin => origin,
+        };
+        push_line(text, &format!("{keyword} {values}"), origin);
+    }
+}
+
 fn push_line(text: &mut String, line: &str, origin: &Origin) {
     let _ = write!(text, "{line:<COMMENT_COLUMN$} # ");
     let _ = match origin {
-        Origin::Default => writeln!(text, "default"),
+        Origin::Default | Origin::Each(_) => writeln!(text, "default"),
         Origin::Environment(name) => writeln!(text, "environment: {name}"),
         Origin::File { source, line } => writeln!(text, "{source}:{line}"),
         Origin::Override => writeln!(text, "-o"),
@@ -90,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_value_says_where_it_comes_from() {
-        let text = "Mdns no\nApp A\n  Hidden yes";
+        let text = "Mdns no\nApp A\n  Hidden yes\n  Prepare a \"b c\"\n  Undo none\n  Prepare d";
 
         let printed = load(text, &["Pairing=off".into()]).print();
 
@@ -104,6 +117,10 @@ mod tests {
             ("App A", "/p.conf:2"),
             ("    Image none", "default"),
             ("    Hidden yes", "/p.conf:3"),
+            ("    Prepare a \"b c\"", "/p.conf:4"),
+            ("    Prepare d", "/p.conf:6"),
+            ("    Undo none", "/p.conf:5"),
+            ("Prepare none", "default"),
         ];
         for (line, origin) in table {
             let expected = format!("{line:<48} # {origin}");

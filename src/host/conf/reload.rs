@@ -26,7 +26,7 @@ impl Conf {
             if now == was {
                 continue;
             }
-            let change = format!("{} {now}, was {was}", directive.keyword);
+            let change = format!("{} {}, was {}", directive.keyword, listed(&now), listed(&was));
             match directive.when {
                 When::Reload | When::Session => reload.changed.push(change),
                 When::Restart { keep } => {
@@ -40,6 +40,11 @@ impl Conf {
         reload.changed.extend(changes);
         reload
     }
+}
+
+/// The values of a directive, those of several lines in one.
+fn listed(values: &str) -> String {
+    values.replace('\n', "; ")
 }
 
 fn app_changes(was: &[App], now: &[App]) -> Vec<String> {
@@ -57,6 +62,7 @@ fn app_changes(was: &[App], now: &[App]) -> Vec<String> {
             let (now, was) = ((directive.show)(app), (directive.show)(before));
             if now != was {
                 let keyword = directive.keyword;
+                let (now, was) = (listed(&now), listed(&was));
                 changes.push(format!("{}: {keyword} {now}, was {was}", named(app)));
             }
         }
@@ -80,6 +86,16 @@ mod tests {
         let file = Some(Path::new("/p.conf"));
         let sources = Sources { file, overrides: &[], environment: &environment };
         load_from(&sources, &Memory::with(&[("/p.conf", text)])).unwrap()
+    }
+
+    #[test]
+    fn what_is_given_several_times_changes_in_one_line() {
+        let running = load("App A\nPrepare a\nPrepare b c");
+        let new = load("Undo d\nUndo none\nApp A\nPrepare a");
+
+        let reload = running.reload(new);
+
+        assert_eq!(reload.changed, ["Undo d; none, was none", "App A: Prepare a, was a; b c"]);
     }
 
     #[test]

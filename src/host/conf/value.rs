@@ -196,6 +196,43 @@ pub fn emit_command(words: &[String]) -> String {
     words.iter().map(|word| emit(word)).collect::<Vec<_>>().join(" ")
 }
 
+/// The text of several commands, a line each; nothing keeps its place as `none`.
+pub fn emit_commands(commands: &[Vec<String>]) -> String {
+    if commands.is_empty() {
+        return "none".into();
+    }
+    commands.iter().map(|words| emit_command(words)).collect::<Vec<_>>().join("\n")
+}
+
+/// Names and values of the environment; nothing where `none` stands alone.
+pub fn variables(words: &[Word]) -> Result<Vec<(String, String)>, Complaint> {
+    if words.len() == 1 && words[0].text == "none" {
+        return Ok(Vec::new());
+    }
+    let variable = |word: &Word| match word.text.split_once('=') {
+        Some((name, value)) if is_variable(name) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(word.complain("is not NAME=value, the name of letters, digits and '_'")),
+    };
+    words.iter().map(variable).collect()
+}
+
+fn is_variable(name: &str) -> bool {
+    let may = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.bytes().all(may) && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// The text of several [`variables`], a line each.
+pub fn emit_variables(lines: &[Vec<(String, String)>]) -> String {
+    if lines.is_empty() {
+        return "none".into();
+    }
+    let line = |variables: &Vec<(String, String)>| {
+        let words = variables.iter().map(|(name, value)| format!("{name}={value}"));
+        emit_command(&words.collect::<Vec<_>>())
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// Path, mode and group of the control socket.
 pub fn control_socket(words: &[Word]) -> Result<ControlSocket, Complaint> {
     let path = socket_path(&words[0], "")?;

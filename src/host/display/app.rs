@@ -2,14 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use punktfunk_core::proto::gamestream::http::Mode;
-
+use super::steps::Step;
+use super::told::Told;
 use super::{Error, Surroundings};
 
 /// What programs keep of the daemon's environment, beside names that begin as [`KEPT_PREFIXES`].
@@ -36,28 +38,46 @@ const KEPT_PREFIXES: [&str; 5] = ["LC_", "LIBGL_", "MESA_", "XCURSOR_", "XKB_DEF
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A program that a session runs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct App {
-    /// As clients know it.
-    pub id: u32,
-    /// What people read.
-    pub title: String,
-    /// The program, a path or looked for in PATH, and its arguments. No shell sees them.
+    /// The program, a path or looked for in PATH, and its arguments. No shell sees them. Without
+    /// words there is none, but there may be something to prepare.
     pub argv: Vec<OsString>,
-    /// Where it starts; without one, at home.
+    /// What comes before and after it.
+    pub steps: Vec<Step>,
+    /// How long each of these commands may take.
+    pub hook_time: Duration,
+    /// Where all of them start; without one, at home.
     pub directory: Option<PathBuf>,
-    /// More for its environment, which has the last word.
+    /// More for their environment, which has the last word.
     pub variables: Vec<(OsString, OsString)>,
+    /// How long the program has to end when it is asked to.
+    pub exit_time: Duration,
+    /// Whether the session ends with it.
+    pub ends_session: bool,
 }
 
-/// What a program is told of its session.
-pub struct Told<'a> {
-    /// The number of the session.
-    pub session: u32,
-    /// What its display shows.
-    pub mode: Mode,
-    /// Whom it is for.
-    pub client_name: &'a str,
+impl Default for App {
+    fn default() -> App {
+        App {
+            argv: Vec::new(),
+            steps: Vec::new(),
+            hook_time: Duration::from_secs(10),
+            directory: None,
+            variables: Vec::new(),
+            exit_time: Duration::from_secs(5),
+            ends_session: true,
+        }
+    }
+}
+
+/// What programs of a display are started with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Where they start.
+    pub directory: PathBuf,
+    /// All of their environment.
+    pub variables: BTreeMap<OsString, OsString>,
 }
 
 /// What every program of a display has in its environment.
@@ -74,49 +94,49 @@ pub fn environment(surroundings: &Surroundings) -> Vec<(OsString, OsString)> {
     environment
 }
 
-/// The command for an app; `own` is what the display adds to its environment.
-pub fn command<const N: usize>(
+/// What an app and the commands around it are started with; `own` is what the display adds to their
+/// environment.
+pub fn setting<const N: usize>(
     app: &App,
     surroundings: &Surroundings,
-    told: &Told<'_>,
+    told: &Told,
     own: [(&str, OsString); N],
-) -> Result<Command, Error> {
-    let Some((program, arguments)) = app.argv.split_first() else {
-        return Err(Error::NoCommand(app.title.clone()));
-    };
-    let home = Some(&surroundings.home).filter(|home| home.is_dir());
-    let directory = app.directory.as_ref().or(home);
-    let mut command = Command::new(program);
-    command.args(arguments).current_dir(directory.map_or("/".as_ref(), PathBuf::as_path));
-    command.env_clear().envs(environment(surroundings));
-    if let Some(runtime) = &surroundings.xdg_runtime {
-        // Sound servers and the bus of the user are there.
-        command.env("XDG_RUNTIME_DIR", runtime);
+) -> Setting {
+    let mut setting = plain_setting(surroundings);
+    if let Some(directory) = &app.directory {
+        setting.directory.clone_from(directory);
     }
-    command.env("XDG_SESSION_TYPE", "wayland").env("XDG_CURRENT_DESKTOP", "sway");
-    command.envs(own).envs(names(app, told));
-    command.envs(app.variables.iter().map(|(name, value)| (name, value)));
-    Ok(command)
+    let session = [("XDG_SESSION_TYPE", "wayland"), ("XDG_CURRENT_DESKTOP", "sway")];
+    let session = session.map(|(name, value)| (name, value.into()));
+    let told = told.variables().into_iter().map(|(name, value)| (name, value.into()));
+    for (name, value) in session.into_iter().chain(own).chain(told) {
+        setting.variables.insert(name.into(), value);
+    }
+    setting.variables.extend(app.variables.iter().cloned());
+    setting
 }
 
-/// What is told of the session, under the names that scripts for Sunshine know and under ours.
-fn names(app: &App, told: &Told<'_>) -> Vec<(&'static str, String)> {
-    let Mode { width, height, refresh_mhz } = told.mode;
-    let fps = refresh_mhz.saturating_add(500) / 1000;
-    vec![
-        ("PUNKTFUNK_APP_ID", app.id.to_string()),
-        ("PUNKTFUNK_APP_NAME", app.title.clone()),
-        ("PUNKTFUNK_CLIENT_NAME", told.client_name.to_owned()),
-        ("PUNKTFUNK_HEIGHT", height.to_string()),
-        ("PUNKTFUNK_REFRESH_MHZ", refresh_mhz.to_string()),
-        ("PUNKTFUNK_SESSION", told.session.to_string()),
-        ("PUNKTFUNK_WIDTH", width.to_string()),
-        ("SUNSHINE_APP_ID", app.id.to_string()),
-        ("SUNSHINE_APP_NAME", app.title.clone()),
-        ("SUNSHINE_CLIENT_FPS", fps.to_string()),
-        ("SUNSHINE_CLIENT_HEIGHT", height.to_string()),
-        ("SUNSHINE_CLIENT_WIDTH", width.to_string()),
-    ]
+/// What a command is started with that belongs to no display.
+pub fn plain_setting(surroundings: &Surroundings) -> Setting {
+    let home = Some(&surroundings.home).filter(|home| home.is_dir());
+    let directory = home.map_or("/".into(), PathBuf::clone);
+    let mut variables: BTreeMap<_, _> = environment(surroundings).into_iter().collect();
+    if let Some(runtime) = &surroundings.xdg_runtime {
+        // Sound servers and the bus of the user are there.
+        variables.insert("XDG_RUNTIME_DIR".into(), runtime.into());
+    }
+    Setting { directory, variables }
+}
+
+/// The command for an app.
+pub fn command(app: &App, setting: &Setting) -> Result<Command, Error> {
+    let Some((program, arguments)) = app.argv.split_first() else {
+        return Err(Error::NoCommand);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(&setting.directory);
+    command.env_clear().envs(&setting.variables);
+    Ok(command)
 }
 
 /// Why an app does not run.
@@ -152,17 +172,14 @@ mod tests {
     #[test]
     fn a_program_is_told_of_its_session_and_nothing_of_the_daemon() {
         let app = App {
-            id: 5,
-            title: "A b".into(),
             argv: vec!["game".into(), "-x y".into()],
-            variables: vec![("SUNSHINE_CLIENT_FPS".into(), "1".into())],
+            variables: vec![("PUNKTFUNK_SESSION".into(), "1".into()), ("B".into(), "2".into())],
             ..App::default()
         };
-        let mode = Mode { width: 1600, height: 900, refresh_mhz: 59_940 };
-        let told = Told { session: 3, mode, client_name: "tv" };
+        let told = Told { session: 3, app_id: 5, client_name: "tv".into(), ..Told::default() };
 
-        let own = [("WAYLAND_DISPLAY", "/w".into())];
-        let command = command(&app, &surroundings(), &told, own).unwrap();
+        let setting = setting(&app, &surroundings(), &told, [("WAYLAND_DISPLAY", "/w".into())]);
+        let command = command(&app, &setting).unwrap();
 
         let said: Vec<String> = command
             .get_envs()
@@ -171,21 +188,15 @@ mod tests {
             })
             .collect();
         let expected = [
+            "B=2",
             "HOME=/no/home",
             "LC_ALL=C",
             "PATH=/bin",
             "PUNKTFUNK_APP_ID=5",
-            "PUNKTFUNK_APP_NAME=A b",
+            "PUNKTFUNK_APP_NAME=",
             "PUNKTFUNK_CLIENT_NAME=tv",
-            "PUNKTFUNK_HEIGHT=900",
-            "PUNKTFUNK_REFRESH_MHZ=59940",
-            "PUNKTFUNK_SESSION=3",
-            "PUNKTFUNK_WIDTH=1600",
-            "SUNSHINE_APP_ID=5",
-            "SUNSHINE_APP_NAME=A b",
-            "SUNSHINE_CLIENT_FPS=1",
-            "SUNSHINE_CLIENT_HEIGHT=900",
-            "SUNSHINE_CLIENT_WIDTH=1600",
+            "PUNKTFUNK_HDR=no",
+            "PUNKTFUNK_SESSION=1",
             "WAYLAND_DISPLAY=/w",
             "XDG_CURRENT_DESKTOP=sway",
             "XDG_RUNTIME_DIR=/run/user/7",

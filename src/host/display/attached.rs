@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use punktfunk_core::proto::gamestream::http::Mode;
 
-use super::app::{self, App};
+use super::app::{self, App, Setting};
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
 use super::sway::{self, Desktop, Removal};
+use super::told::Told;
 use super::{Error, Surroundings, Wanted};
 
 /// An output of somebody's desktop, and the session's programs there.
@@ -154,19 +155,18 @@ impl Attached {
         self.desktop.process.is_alive()
     }
 
-    /// Starts a program there. On an output of the session's own, that takes the focus.
-    pub fn run(
-        &mut self,
-        app: &App,
-        surroundings: &Surroundings,
-        client_name: &str,
-    ) -> Result<(), Error> {
+    /// What programs there are started with.
+    pub fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
         let own: [(&str, OsString); 2] = [
             ("WAYLAND_DISPLAY", self.desktop.wayland.clone().into()),
             ("SWAYSOCK", self.desktop.ipc.clone().into()),
         ];
-        let told = app::Told { session: self.session, mode: self.mode, client_name };
-        let command = app::command(app, surroundings, &told, own)?;
+        app::setting(app, surroundings, told, own)
+    }
+
+    /// Starts a program there. On an output of the session's own, that takes the focus.
+    pub fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
+        let command = app::command(app, setting)?;
         if self.mark.is_some() {
             sway::focus(&mut self.desktop.connect()?, &self.output)?;
         }
@@ -174,9 +174,9 @@ impl Attached {
             Some(keeper) => keeper,
             None => Keeper::start(self.session).map_err(Error::system("thread not started"))?,
         };
-        let program = keeper.spawn(command).map_err(|error| app::not_started(app, error));
+        let program = keeper.spawn(command, app.exit_time);
         self.keeper = Some(keeper);
-        let program = program?;
+        let program = program.map_err(|error| app::not_started(app, error))?;
         let process = program.process();
         self.programs.push(program);
         if let Some(mark) = &self.mark {
@@ -186,9 +186,14 @@ impl Attached {
         Ok(())
     }
 
+    /// Ends the session's programs.
+    pub fn end_programs(&mut self) {
+        self.programs.clear();
+    }
+
     /// Whether a program of the session runs.
     pub fn has_programs(&self) -> bool {
-        self.programs.iter().any(Program::is_alive)
+        self.programs.iter().any(Program::runs)
     }
 
     /// The last that its programs have said.

@@ -3,20 +3,30 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::process::Process;
+use super::process::{self, Kin, Process};
+use super::script::Script;
 use super::sway::{self, Desktop, Removal};
 use super::{Error, ipc};
 use crate::state::Directory;
 
 /// The file, in the state directory.
 pub const FILE: &str = "displays.json";
-const FILE_LEN_MAX: usize = 1 << 20;
+/// What 64 sessions can have of commands, 32 lines of 4 KiB each, and as much of environments.
+const FILE_LEN_MAX: usize = 32 << 20;
+/// Commands of one entry that are run.
+const COMMAND_COUNT_MAX: usize = 32;
+/// Bytes of a variable that is kept.
+const VARIABLE_LEN_MAX: usize = 4096;
+/// The most that a command of an earlier daemon may take.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(600);
 const VERSION: u32 = 1;
 /// Process ids and times count from a start of the machine; this is another text after each.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -52,6 +62,17 @@ pub enum Entry {
         /// Itself, first, and the programs of its session.
         programs: Vec<Process>,
     },
+    /// Commands that were prepared for.
+    Undo {
+        /// In the order of their preparation; the last is run first.
+        commands: Vec<Vec<String>>,
+        /// Where they start.
+        directory: String,
+        /// Their environment.
+        variables: BTreeMap<String, String>,
+        /// How long each may take.
+        time_max_ms: u64,
+    },
 }
 
 /// A sway that is not ours.
@@ -74,6 +95,9 @@ impl From<&Desktop> for Compositor {
 struct Document {
     version: u32,
     boot: String,
+    /// Who wrote this.
+    #[serde(default)]
+    daemon: Option<Process>,
     entries: Vec<Entry>,
 }
 
@@ -82,8 +106,11 @@ struct Document {
 pub struct Journal {
     directory: Arc<Directory>,
     boot: String,
+    /// The daemon before this one, where it has left something on this start of the machine.
+    before: Option<Process>,
     state: Mutex<State>,
     turns: Mutex<()>,
+    commands: RwLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -102,10 +129,12 @@ impl Journal {
         let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
         let bytes = directory.read(FILE, FILE_LEN_MAX).map_err(Error::Journal)?;
         let document = bytes.map(|bytes| serde_json::from_slice::<Document>(&bytes));
+        let mut before = None;
         let entries = match document {
             None => Vec::new(),
             Some(Ok(document)) if document.version == VERSION => {
                 let is_now = document.boot == boot;
+                before = document.daemon.filter(|_| is_now);
                 document.entries.into_iter().filter_map(|it| it.of_boot(is_now)).collect()
             }
             Some(document) => {
@@ -116,13 +145,31 @@ impl Journal {
         };
         let entries: Vec<_> = (0..).zip(entries).collect();
         let state = Mutex::new(State { next: entries.len() as u64, entries });
-        Ok(Journal { directory, boot, state, turns: Mutex::new(()) })
+        Ok(Journal {
+            directory,
+            boot,
+            before,
+            state,
+            turns: Mutex::default(),
+            commands: RwLock::default(),
+        })
     }
 
     /// Sessions make outputs one after another, as a new one is known by not having been there
     /// before.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
         self.turns.lock().expect("no thread outlives a panic")
+    }
+
+    /// To be held while something is prepared, which waits for what is being undone: where a client
+    /// comes back at once, its last session must not undo what was prepared for the new one.
+    pub fn preparing(&self) -> RwLockReadGuard<'_, ()> {
+        self.commands.read().expect("no thread outlives a panic")
+    }
+
+    /// To be held from before the programs end until all that was prepared for them is undone.
+    pub fn undoing(&self) -> RwLockWriteGuard<'_, ()> {
+        self.commands.write().expect("no thread outlives a panic")
     }
 
     /// Writes down what is about to be done.
@@ -170,17 +217,33 @@ impl Journal {
     pub fn restore(&self) -> Vec<String> {
         let mut said = Vec::new();
         let mut left = Vec::new();
-        for entry in self.entries() {
+        let entries = self.entries();
+        let (commands, displays): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|it| matches!(it, Entry::Undo { .. }));
+        for entry in displays {
             left.extend(undo(entry, &mut said));
         }
+        if let Some(before) = self.before.filter(|it| !it.is_alive()) {
+            end_kin(&before, &mut said);
+        }
+        // One that is cut short is run again by the next start.
+        let kept = left.iter().chain(&commands).cloned().collect();
+        self.keep(kept);
+        for entry in commands {
+            left.extend(undo(entry, &mut said));
+        }
+        self.keep(left);
+        said
+    }
+
+    fn keep(&self, entries: Vec<Entry>) {
         let kept = self.change(|state| {
-            state.entries = (state.next..).zip(left).collect();
+            state.entries = (state.next..).zip(entries).collect();
             state.next += state.entries.len() as u64;
         });
         if let Err(error) = kept {
             log::warn!("displays: {error}");
         }
-        said
     }
 
     /// Everything that is written down.
@@ -194,7 +257,8 @@ impl Journal {
         let mut state = self.state.lock().expect("no thread outlives a panic");
         let result = change(&mut state);
         let entries = state.entries.iter().map(|(_, entry)| entry.clone()).collect();
-        let document = Document { version: VERSION, boot: self.boot.clone(), entries };
+        let (boot, daemon) = (self.boot.clone(), process::this());
+        let document = Document { version: VERSION, boot, daemon, entries };
         let bytes = serde_json::to_vec(&document).expect("strings and numbers only");
         self.directory.write(FILE, &bytes).map_err(Error::Journal)?;
         Ok(result)
@@ -206,7 +270,26 @@ impl Entry {
     pub fn programs(&mut self) -> Option<&mut Vec<Process>> {
         match self {
             Entry::Output { programs, .. } | Entry::Private { programs, .. } => Some(programs),
-            Entry::Parked { .. } => None,
+            Entry::Parked { .. } | Entry::Undo { .. } => None,
+        }
+    }
+
+    /// What undoes preparations. What no text can say of the environment is left out.
+    pub fn undo(scripts: &[Script]) -> Entry {
+        let text = |it: &std::ffi::OsString| it.to_string_lossy().into_owned();
+        let words = |script: &Script| script.argv.iter().map(text).collect();
+        let first = scripts.first();
+        let variables = first.into_iter().flat_map(|script| &script.variables);
+        let variables = variables.filter_map(|(name, value)| {
+            let is_kept = name.len() + value.len() <= VARIABLE_LEN_MAX;
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned())).filter(|_| is_kept)
+        });
+        let time_max = first.map_or(Duration::ZERO, |script| script.time_max);
+        Entry::Undo {
+            commands: scripts.iter().map(words).collect(),
+            directory: first.map_or_else(String::new, |it| it.directory.to_string_lossy().into()),
+            variables: variables.collect(),
+            time_max_ms: u64::try_from(time_max.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -217,6 +300,8 @@ impl Entry {
             Entry::Private { folder, ipc, .. } => {
                 Some(Entry::Private { folder, ipc, programs: Vec::new() })
             }
+            // What was prepared may have outlived the machine's start, as a file does.
+            entry @ Entry::Undo { .. } => Some(entry),
             _ => None,
         }
     }
@@ -260,6 +345,24 @@ fn undo(entry: Entry, said: &mut Vec<String>) -> Option<Entry> {
             remove_folder(&folder, said);
             None
         }
+        Entry::Undo { commands, directory, variables, time_max_ms } => {
+            let time_max = Duration::from_millis(time_max_ms).min(COMMAND_TIME_MAX);
+            let variables: BTreeMap<_, _> =
+                variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            // What a folder of a display was is gone with that.
+            let is_there = Path::new(&directory).is_dir();
+            let directory = PathBuf::from(if is_there { directory } else { "/".to_owned() });
+            for words in commands.into_iter().take(COMMAND_COUNT_MAX).rev() {
+                let argv = words.into_iter().map(Into::into).collect();
+                let (directory, variables) = (directory.clone(), variables.clone());
+                let script = Script { argv, directory, variables, time_max };
+                said.push(match script.run() {
+                    Ok(()) => format!("undo \"{}\" done", script.name()),
+                    Err(failure) => format!("undo \"{}\": {failure}", script.name()),
+                });
+            }
+            None
+        }
     }
 }
 
@@ -291,6 +394,16 @@ fn end(programs: &[Process], said: &mut Vec<String>) {
         program.end();
         let left = if program.is_alive() { "still runs" } else { "ended" };
         said.push(format!("process {} {left}", program.pid));
+    }
+}
+
+/// Ends what programs of a daemon that is gone have started, wherever that went.
+fn end_kin(daemon: &Process, said: &mut Vec<String>) {
+    let kin = Kin::left_by(daemon);
+    let count = kin.members().len();
+    if count > 0 {
+        kin.end(process::GRACE);
+        said.push(format!("{count} processes of old sessions ended"));
     }
 }
 
@@ -383,6 +496,39 @@ mod tests {
         assert_eq!(journal(&folder).entries(), [private(&folder, Vec::new())]);
     }
 
+    /// A shell that writes into a file, and what it would be told.
+    fn undo_of(script: &str, folder: &Folder) -> Script {
+        let variables = [("PATH", "/usr/bin:/bin"), ("WORD", "told")];
+        Script {
+            argv: ["sh", "-c", script].map(Into::into).to_vec(),
+            directory: folder.path().to_owned(),
+            variables: variables.map(|(name, value)| (name.into(), value.into())).into(),
+            time_max: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn commands_are_undone_once_the_last_first_after_another_start_of_the_machine_too() {
+        let folder = Folder::new();
+        let opened = journal(&folder);
+        let one = undo_of("echo one $WORD >>undone; echo gone >&2; false", &folder);
+        let two = undo_of("echo two $WORD >>undone", &folder);
+        opened.add(Entry::undo(&[one, two])).unwrap();
+        let path = folder.path().join("state/displays.json");
+        let text = fs::read_to_string(&path).unwrap().replace(&opened.boot, "another");
+        fs::write(&path, text).unwrap();
+
+        let said = journal(&folder).restore();
+        let again = journal(&folder).restore();
+
+        let undone = fs::read_to_string(folder.path().join("undone")).unwrap();
+        assert_eq!(undone, "two told\none told\n");
+        assert_eq!(said.len(), 2);
+        assert!(said[0].ends_with(">>undone\" done"), "{said:?}");
+        assert!(said[1].ends_with("exit status: 1: gone"), "{said:?}");
+        assert_eq!(again, Vec::<String>::new());
+    }
+
     #[test]
     fn only_what_is_ours_is_undone() {
         let folder = Folder::new();
@@ -390,7 +536,7 @@ mod tests {
         let sleeper = || {
             let mut command = Command::new("sleep");
             command.arg("1000");
-            keeper.spawn(command).unwrap()
+            keeper.spawn(command, process::GRACE).unwrap()
         };
         let (ours, later) = (sleeper(), sleeper());
         let (own, process) = (ours.process(), later.process());

@@ -6,20 +6,21 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use mio::unix::pipe;
 use mio::{Events, Interest, Poll, Token, Waker};
 use punktfunk_core::net::process as system;
 
-use super::process::{self, Process};
+use super::process::{self, Kin, Process, Run};
 
 /// Bytes that are kept of what the programs say; the oldest go first.
 const LOG_LEN_MAX: usize = 64 << 10;
@@ -38,10 +39,15 @@ pub struct Keeper {
 /// A command, and where to send what comes of it.
 struct Request(Command, Sender<io::Result<Child>>);
 
-/// A program that was started, which ends with this, as does all in its process group.
+/// A program that was started, which ends with this, as does all that it has started.
 pub struct Program {
     child: Child,
     process: Process,
+    kin: Kin,
+    /// How long it has to end when it is asked to.
+    exit_time: Duration,
+    /// Some that belong to it and were alive at the last look; none once all have ended.
+    known: RefCell<Option<Vec<Process>>>,
 }
 
 impl Keeper {
@@ -61,10 +67,13 @@ impl Keeper {
         Ok(Keeper { requests: Some(requests), waker, log, thread: Some(thread) })
     }
 
-    /// Starts a program in a process group of its own. It reads nothing, and what it says is kept.
-    pub fn spawn(&self, mut command: Command) -> io::Result<Program> {
-        command.process_group(0).stdin(Stdio::null());
-        system::hear_signals(&mut command);
+    /// Starts a program as the leader of a session. It reads nothing, and what it says is kept. When
+    /// it is asked to end, it has that long for it.
+    pub fn spawn(&self, mut command: Command, exit_time: Duration) -> io::Result<Program> {
+        let run = Run::new();
+        command.env(process::RUN, run.name()).stdin(Stdio::null());
+        system::take_signals(&mut command);
+        system::lead_session(&mut command);
         system::end_with_starter(&mut command);
         let (answer, answered) = mpsc::channel();
         let requests = self.requests.as_ref().expect("taken by drop alone");
@@ -73,9 +82,13 @@ impl Keeper {
         self.waker.wake()?;
         let mut child = answered.recv().map_err(gone)??;
         match Process::find(child.id()) {
-            Some(process) => Ok(Program { child, process }),
+            Some(process) => {
+                let (kin, known) = (Kin::of(process, &run), RefCell::new(Some(vec![process])));
+                Ok(Program { child, process, kin, exit_time, known })
+            }
             None => {
-                process::end(&mut child);
+                let _ = child.kill();
+                process::reap(&mut child);
                 Err(io::Error::other("/proc does not show what was started"))
             }
         }
@@ -105,15 +118,38 @@ impl Program {
         self.process
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs itself.
     pub fn is_alive(&self) -> bool {
         self.process.is_alive()
+    }
+
+    /// Whether it runs, or anything that it has started and that does its work. Where all that was seen at the last look
+    /// has ended, this looks at every process of the machine.
+    pub fn runs(&self) -> bool {
+        let mut known = self.known.borrow_mut();
+        let Some(members) = &mut *known else { return false };
+        // One that is at work is enough, and is as a rule the one that was last.
+        while members.last().is_some_and(|it| !self.kin.has_worker(it)) {
+            members.pop();
+        }
+        // One that is started during a look may be missed by it, but not by two.
+        for _ in 0..2 {
+            if members.is_empty() {
+                *members = self.kin.members();
+                members.retain(|it| self.kin.has_worker(it));
+            }
+        }
+        if members.is_empty() {
+            *known = None;
+        }
+        known.is_some()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        process::end(&mut self.child);
+        self.kin.end(self.exit_time);
+        process::reap(&mut self.child);
     }
 }
 
@@ -175,8 +211,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::process::GRACE;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -190,7 +225,8 @@ mod tests {
     #[test]
     fn of_what_programs_say_the_last_is_kept() {
         let keeper = Keeper::start(1).unwrap();
-        let talks = keeper.spawn(shell("yes | head -c 200000; echo; echo last >&2")).unwrap();
+        let talks =
+            keeper.spawn(shell("yes | head -c 200000; echo; echo last >&2"), GRACE).unwrap();
 
         assert!(process::wait(PATIENCE, || keeper.log().ends_with("last\n")));
 
@@ -202,7 +238,7 @@ mod tests {
     fn a_program_outlives_the_thread_that_asked_for_it_and_ends_with_its_value() {
         let open = || {
             let keeper = Keeper::start(2).unwrap();
-            let program = keeper.spawn(shell("echo up; sleep 1000")).unwrap();
+            let program = keeper.spawn(shell("echo up; sleep 1000"), GRACE).unwrap();
             (keeper, program)
         };
         let (keeper, program) = thread::scope(|scope| scope.spawn(open).join().unwrap());
@@ -216,12 +252,45 @@ mod tests {
     }
 
     #[test]
+    fn a_program_runs_until_all_that_it_has_started_has_ended() {
+        let keeper = Keeper::start(4).unwrap();
+        let launcher = keeper.spawn(shell("sleep 1000 & echo $!"), GRACE).unwrap();
+        assert!(process::wait(PATIENCE, || keeper.log().ends_with('\n')));
+        assert!(process::wait(PATIENCE, || !launcher.is_alive()));
+        assert!(launcher.runs());
+
+        system::kill(keeper.log().trim().parse().unwrap());
+
+        assert!(process::wait(PATIENCE, || !launcher.runs()));
+    }
+
+    #[test]
+    fn what_outlives_a_program_without_being_it_does_not_keep_it_running_and_ends_with_it() {
+        let folder = crate::state::tests::Folder::new();
+        let helper = folder.path().join("dbus-daemon");
+        // A link would do, were the name of a program not that of its file.
+        let copied = Command::new("cp").arg("/bin/sleep").arg(&helper).status().unwrap();
+        assert!(copied.success());
+        let keeper = Keeper::start(5).unwrap();
+        let script = format!("setsid {} 1000 & echo $!", helper.display());
+        let program = keeper.spawn(shell(&script), GRACE).unwrap();
+        assert!(process::wait(PATIENCE, || keeper.log().ends_with('\n')));
+        let helper = Process::find(keeper.log().trim().parse().unwrap()).unwrap();
+
+        assert!(process::wait(PATIENCE, || !program.runs()));
+        assert!(helper.is_alive());
+        drop(program);
+
+        assert!(!helper.is_alive());
+    }
+
+    #[test]
     fn a_program_that_is_not_there_is_an_error_and_no_more() {
         let keeper = Keeper::start(3).unwrap();
 
-        let error = keeper.spawn(Command::new("/no/such/program")).err().unwrap();
+        let error = keeper.spawn(Command::new("/no/such/program"), GRACE).err().unwrap();
 
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        assert!(keeper.spawn(shell("")).is_ok());
+        assert!(keeper.spawn(shell(""), GRACE).is_ok());
     }
 }

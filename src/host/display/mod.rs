@@ -15,23 +15,29 @@ pub mod journal;
 mod keeper;
 mod private;
 mod process;
+pub mod script;
 mod shelf;
+mod steps;
 mod sway;
+mod told;
 
 use std::ffi::OsString;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::{fmt, io};
 
 use punktfunk_core::proto::gamestream::http::Mode;
 
-pub use self::app::App;
+pub use self::app::{App, Setting};
 use self::attached::Attached;
 use self::journal::Journal;
 use self::private::Private;
 use self::shelf::Shelf;
+pub use self::steps::Step;
+use self::steps::Undo;
 use self::sway::Desktop;
+pub use self::told::Told;
 use crate::conf::Display as Kind;
 use crate::state;
 
@@ -51,8 +57,8 @@ pub struct Wanted {
     pub session: u32,
     /// The number of the run that it is of: the display may be there from a session before.
     pub run: u32,
-    /// Whom it is for, for programs.
-    pub client_name: String,
+    /// What programs are told, beside the mode.
+    pub told: Told,
     /// What runs in it from the start.
     pub app: Option<App>,
 }
@@ -74,20 +80,29 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub struct Displays {
     surroundings: Surroundings,
+    plain_setting: Setting,
     journal: Arc<Journal>,
     shelf: Shelf,
+    /// Whether what a daemon before this one has left is undone.
+    is_restored: Mutex<bool>,
 }
 
 impl Displays {
     /// Makes none yet.
     pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
-        Displays { surroundings, journal: Arc::new(journal), shelf: Shelf::default() }
+        let plain_setting = app::plain_setting(&surroundings);
+        let (journal, is_restored) = (Arc::new(journal), Mutex::new(false));
+        let shelf = Shelf::default();
+        Displays { surroundings, plain_setting, journal, shelf, is_restored }
     }
 
     /// The display that a session before this one has left to the run, at the mode wanted; without
     /// one, as [`Display::open`]. A compositor of the session's own without an app shows a
-    /// terminal, where there is one.
+    /// terminal, where there is one. What an earlier daemon has left is undone before.
     pub fn open(self: &Arc<Displays>, wanted: Wanted) -> Result<Lease, Error> {
+        for line in self.restore() {
+            log::info!("displays: {line}");
+        }
         let run = wanted.run;
         let left = self.shelf.take(run).filter(|display| !display.is_over());
         let opened = match left {
@@ -120,19 +135,33 @@ impl Displays {
     }
 
     fn make(&self, mut wanted: Wanted) -> Result<Display, Error> {
-        let app = wanted.app.take();
+        let mut app = wanted.app.take().unwrap_or_default();
         let mut display = Display::open(&wanted, &self.surroundings, &self.journal)?;
+        display.prepare(&app, &self.surroundings)?;
         let is_private = matches!(display.backend, Backend::Private(_));
-        if let Some(app) = app.or_else(|| self.terminal().filter(|_| is_private)) {
+        if app.argv.is_empty() && is_private {
+            app.argv = self.terminal().unwrap_or_default();
+        }
+        if !app.argv.is_empty() {
             display.run(&app, &self.surroundings)?;
         }
         Ok(display)
     }
 
-    /// Undoes what a daemon before this one could not. Returns lines for the log.
+    /// Undoes what a daemon before this one could not, where that is not done yet. Returns lines for
+    /// the log. Whoever opens a display meanwhile waits.
     pub fn restore(&self) -> Vec<String> {
+        let mut is_restored = self.is_restored.lock().expect("no thread outlives a panic");
         // With nothing to undo there is nothing to write either.
-        if self.journal.entries().is_empty() { Vec::new() } else { self.journal.restore() }
+        if std::mem::replace(&mut *is_restored, true) || self.journal.entries().is_empty() {
+            return Vec::new();
+        }
+        self.journal.restore()
+    }
+
+    /// What commands are started with that belong to no display. Does not look at any file.
+    pub fn plain_setting(&self) -> &Setting {
+        &self.plain_setting
     }
 
     /// Why a session would have nothing to see, as far as that shows without trying.
@@ -141,7 +170,7 @@ impl Displays {
         (!is_there).then(|| Error::Missing("sway").to_string())
     }
 
-    fn terminal(&self) -> Option<App> {
+    fn terminal(&self) -> Option<Vec<OsString>> {
         let program = app::find(TERMINAL, &self.surroundings)?;
         // The shell of a user for services ends at once, so it is not asked for.
         let variables = &self.surroundings.variables;
@@ -149,7 +178,7 @@ impl Displays {
             variables.iter().find(|(name, _)| name == "SHELL").map(|(_, shell)| shell.clone());
         let found = || app::find("bash", &self.surroundings).map(OsString::from);
         let shell = named.or_else(found).unwrap_or_else(|| "sh".into());
-        Some(App { title: TERMINAL.into(), argv: vec![program.into(), shell], ..App::default() })
+        Some(vec![program.into(), shell])
     }
 }
 
@@ -175,15 +204,18 @@ impl Drop for Lease {
     }
 }
 
-/// A display, which is gone with this, as are the programs in it.
+/// A display, which is gone with this, as are the programs in it. What was prepared for these is
+/// undone between the one and the other.
 pub struct Display {
+    /// While the display is still there.
+    undo: Undo,
     backend: Backend,
     why: String,
     /// Whether it was there before its session.
     is_kept: bool,
-    client_name: String,
-    /// Whether a program was started in it.
-    has_run: bool,
+    told: Told,
+    /// Whether a program was started in it whose end is that of the session.
+    ends_session: bool,
 }
 
 enum Backend {
@@ -231,7 +263,7 @@ pub enum Error {
         found: Option<Mode>,
     },
     /// An app has no command.
-    NoCommand(String),
+    NoCommand,
     /// No desktop of this user runs.
     NoDesktop(Option<PathBuf>),
     /// The desktop has no such output.
@@ -243,6 +275,13 @@ pub enum Error {
     },
     /// The compositor says that it made an output, and there is none.
     NotMade,
+    /// What had to be done before a program has failed.
+    Prepare {
+        /// The command.
+        name: String,
+        /// Why.
+        failure: script::Failure,
+    },
     /// This process is root.
     Root,
     /// The system.
@@ -276,7 +315,7 @@ impl fmt::Display for Error {
             Error::Mode { wanted, found: None } => {
                 write!(f, "output shows nothing instead of {}", Shown(*wanted))
             }
-            Error::NoCommand(title) => write!(f, "app \"{title}\" without a command"),
+            Error::NoCommand => write!(f, "app without a command"),
             Error::NoDesktop(None) => write!(f, "no runtime directory to look for a desktop in"),
             Error::NoDesktop(Some(path)) => {
                 write!(f, "no sway of this user in {}", path.display())
@@ -286,6 +325,7 @@ impl fmt::Display for Error {
                 write!(f, "no output {name}, there are: {others}")
             }
             Error::NotMade => write!(f, "no new output, for all that sway says"),
+            Error::Prepare { name, failure } => write!(f, "prepare \"{name}\": {failure}"),
             Error::Root => write!(
                 f,
                 "sway refuses to run as root: RunAs in the configuration names an ordinary user"
@@ -326,9 +366,11 @@ impl Display {
         journal: &Arc<Journal>,
     ) -> Result<Display, Error> {
         let (backend, why) = choose(wanted, surroundings, journal)?;
-        let client_name = wanted.client_name.clone();
-        let mut display = Display { backend, why, is_kept: false, client_name, has_run: false };
+        let undo = Undo::new(wanted.session, journal);
+        let told = Told { session: wanted.session, ..wanted.told.clone() };
+        let mut display = Display { undo, backend, why, is_kept: false, told, ends_session: false };
         if let Some(app) = &wanted.app {
+            display.prepare(app, surroundings)?;
             display.run(app, surroundings)?;
         }
         Ok(display)
@@ -358,7 +400,7 @@ impl Display {
 
     /// Makes it that of another session of its run.
     fn resume(&mut self, wanted: &Wanted) -> Result<(), Error> {
-        self.client_name.clone_from(&wanted.client_name);
+        self.told = Told { session: wanted.session, ..wanted.told.clone() };
         if !self.is_kept {
             self.why = format!("{}, kept since the session before", self.why);
             self.is_kept = true;
@@ -387,17 +429,33 @@ impl Display {
         }
     }
 
+    /// Does what an app needs before it starts. Where that fails, all of it is undone with the
+    /// display.
+    pub fn prepare(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
+        let setting = self.setting(app, surroundings);
+        self.undo.prepare(app, &setting)
+    }
+
     /// Starts a program in it.
     pub fn run(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
-        let name = &self.client_name;
-        self.has_run = true;
+        let setting = self.setting(app, surroundings);
         match &mut self.backend {
-            Backend::Attached(attached) => attached.run(app, surroundings, name),
-            Backend::Private(private) => private.run(app, surroundings, name),
+            Backend::Attached(attached) => attached.run(app, &setting)?,
+            Backend::Private(private) => private.run(app, &setting)?,
+        }
+        self.ends_session = app.ends_session;
+        Ok(())
+    }
+
+    fn setting(&self, app: &App, surroundings: &Surroundings) -> Setting {
+        let told = Told { mode: Some(self.mode()), ..self.told.clone() };
+        match &self.backend {
+            Backend::Attached(attached) => attached.setting(app, surroundings, &told),
+            Backend::Private(private) => private.setting(app, surroundings, &told),
         }
     }
 
-    /// Whether a program that was started in it still runs.
+    /// Whether a program that was started in it still runs, or anything that this has started.
     pub fn has_programs(&self) -> bool {
         match &self.backend {
             Backend::Attached(attached) => attached.has_programs(),
@@ -405,9 +463,9 @@ impl Display {
         }
     }
 
-    /// Whether programs ran in it and none does any more.
+    /// Whether a program ran in it that the session ends with, and nothing of it runs any more.
     pub fn has_ended(&self) -> bool {
-        self.has_run && !self.has_programs()
+        self.ends_session && !self.has_programs()
     }
 
     /// Whether there is nothing to see in it any more.
@@ -427,6 +485,16 @@ impl Display {
             Backend::Attached(attached) => attached.log(),
             Backend::Private(private) => private.log(),
         }
+    }
+}
+
+impl Drop for Display {
+    fn drop(&mut self) {
+        let backend = &mut self.backend;
+        self.undo.run_after(|| match backend {
+            Backend::Attached(attached) => attached.end_programs(),
+            Backend::Private(private) => private.end_programs(),
+        });
     }
 }
 
@@ -490,15 +558,8 @@ mod tests {
 
     fn wanted(kind: Kind) -> Wanted {
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
-        Wanted {
-            kind,
-            mode,
-            scale_percent: 100,
-            session: 1,
-            run: 1,
-            client_name: "tv".into(),
-            app: None,
-        }
+        let told = Told::default();
+        Wanted { kind, mode, scale_percent: 100, session: 1, run: 1, told, app: None }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,12 @@ use std::time::Duration;
 use punktfunk_core::net::process as system;
 use punktfunk_core::proto::gamestream::http::Mode;
 
-use super::app::{self, App};
+use super::app::{self, App, Setting};
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
 use super::process::{self, Process};
 use super::sway::{self, Desktop};
+use super::told::Told;
 use super::{Error, Surroundings, Wanted, folder_name};
 
 /// The compositor has this long to be there.
@@ -109,7 +110,10 @@ impl Private {
             ("WLR_RENDERER", "pixman"),
             ("XDG_CURRENT_DESKTOP", "sway"),
         ]);
-        let program = self.keeper.spawn(command).map_err(Error::system("sway not started"))?;
+        let program = self
+            .keeper
+            .spawn(command, process::GRACE)
+            .map_err(Error::system("sway not started"))?;
         let compositor = program.process();
         self.compositor = Some(program);
         self.note(compositor)?;
@@ -209,35 +213,44 @@ impl Private {
         self.compositor.as_ref().is_some_and(Program::is_alive)
     }
 
-    /// Starts a program in it.
-    pub fn run(
-        &mut self,
-        app: &App,
-        surroundings: &Surroundings,
-        client_name: &str,
-    ) -> Result<(), Error> {
+    /// What programs in it are started with.
+    pub fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
         let desktop = self.opened();
-        let told = app::Told { session: self.session, mode: self.mode, client_name };
         let own: [(&str, OsString); 2] = [
             ("WAYLAND_DISPLAY", desktop.wayland.clone().into()),
             ("SWAYSOCK", desktop.ipc.clone().into()),
         ];
-        let mut command = app::command(app, surroundings, &told, own)?;
-        if surroundings.xdg_runtime.is_none() {
-            command.env("XDG_RUNTIME_DIR", &self.folder);
-        }
+        let mut setting = app::setting(app, surroundings, told, own);
+        let mut add = |name: &str, value: &OsStr| {
+            // What the configuration says has the last word.
+            setting.variables.entry(name.into()).or_insert_with(|| value.into());
+        };
+        // Where the user has a directory of the kind, that stands there.
+        add("XDG_RUNTIME_DIR", self.folder.as_os_str());
         if let Some(x11) = &self.x11 {
-            command.env("DISPLAY", x11);
+            add("DISPLAY", x11);
         }
-        let program = self.keeper.spawn(command).map_err(|error| app::not_started(app, error))?;
+        setting
+    }
+
+    /// Starts a program in it.
+    pub fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
+        let command = app::command(app, setting)?;
+        let program = self.keeper.spawn(command, app.exit_time);
+        let program = program.map_err(|error| app::not_started(app, error))?;
         let process = program.process();
         self.programs.push(program);
         self.note(process)
     }
 
+    /// Ends the session's programs.
+    pub fn end_programs(&mut self) {
+        self.programs.clear();
+    }
+
     /// Whether a program of the session runs.
     pub fn has_programs(&self) -> bool {
-        self.programs.iter().any(Program::is_alive)
+        self.programs.iter().any(Program::runs)
     }
 
     /// The last that the compositor and its programs have said.

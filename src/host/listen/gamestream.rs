@@ -15,6 +15,8 @@ use punktfunk_core::proto::http::{self, Limits};
 use super::table::{Key, Plane};
 use crate::conf::Pairing;
 use crate::daemon::{Daemon, Effect, Waiter};
+use crate::display::Told;
+use crate::hooks;
 
 /// What either listener takes. A client certificate makes a request line of some 2 kB.
 pub const LIMITS: Limits = Limits { head_len_max: 16 * 1024, body_len_max: 0, accepts_1_0: true };
@@ -198,6 +200,13 @@ impl Daemon {
                     window.as_secs(),
                     entry.id,
                 );
+                let told = Told {
+                    client_name: entry.device_name.as_deref().unwrap_or_default().to_owned(),
+                    client_address: Some(entry.address),
+                    ..Told::default()
+                };
+                let event = hooks::Event::PairRequest(entry.id);
+                self.push(Effect::Hook(event, Box::new(told)));
                 None
             }
             Err((refusal, ended)) => {

@@ -18,7 +18,7 @@ use super::gamestream::{Asker, xml};
 use super::media::{AUDIO_OFFSET, CONTROL_OFFSET, RTSP_OFFSET, VIDEO_OFFSET};
 use crate::conf::{self, BitDepth, Capture, Conf, Encoder, EncoderFallback, SessionConflict};
 use crate::daemon::Daemon;
-use crate::display;
+use crate::display::{self, Told};
 use crate::encode::Backend;
 use crate::encode::choice::{Choice, Directives, Fallback};
 use crate::grants::{Grant, Grants};
@@ -123,13 +123,10 @@ impl Daemon {
             );
         }
         let processor_count = std::thread::available_parallelism().map_or(1, usize::from);
-        let run = self.apps.get(session.app).filter(|app| !app.command.is_empty());
-        let app = run.map(|app| display::App {
-            id: app.id,
-            title: app.title.clone(),
-            argv: app.command.iter().map(Into::into).collect(),
-            ..display::App::default()
-        });
+        let app = self.apps.get(session.app).map(|app| app.program.clone()).unwrap_or_default();
+        let for_all = display::Step::pair(&self.conf.prepare, &self.conf.undo);
+        let steps = [for_all, app.steps].concat();
+        let app = display::App { steps, hook_time: self.conf.hook_timeout, ..app };
         let circumstances = Circumstances { backend: service.backend, processor_count, app };
         session::plan(session, announce, &self.conf, circumstances)
     }
@@ -152,6 +149,21 @@ impl Daemon {
         let base = self.conf.gamestream_port;
         let is_sealed = wanted.wishes.seals_rtsp;
         let offer = self.offer(asker.peer, is_sealed, wanted.wishes);
+        let title = self.apps.title(wanted.app).unwrap_or("an app that is gone");
+        let told = Told {
+            session: 0,
+            client_name: client_name.clone(),
+            client_address: Some(asker.peer),
+            app_id: wanted.app,
+            app_title: title.to_owned(),
+            mode: wanted.mode,
+            is_hdr: wanted.wishes.is_hdr,
+            gamepads: wanted.wishes.gamepads,
+            plays_on_host: wanted.wishes.plays_on_host == Some(true),
+            optimises: wanted.wishes.optimises,
+            channel_count: wanted.wishes.channel_count,
+            has_legacy_names: self.conf.legacy_environment,
+        };
         let launch = session::Launch {
             client,
             client_name,
@@ -172,8 +184,10 @@ impl Daemon {
                 control: base + CONTROL_OFFSET,
                 video: base + VIDEO_OFFSET,
             },
+            told,
         };
-        let (name, title) = (launch.client_name.clone(), launch.title.clone());
+        let name = launch.client_name.clone();
+        let title = launch.told.app_title.clone();
         let id = self.sessions.launch(launch, draw, now);
         let what = if resumes.is_none() { "launches" } else { "resumes" };
         log::info!("session {id}: {name} {what} {title:?} from {}", asker.peer);

@@ -29,6 +29,8 @@ use crate::daemon::{Daemon, Effect};
 use crate::encode::abilities::Abilities;
 use crate::encode::{probe, prober};
 use crate::errand::Errands;
+use crate::hooks::Hooks;
+use crate::inhibit::Inhibitor;
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -55,8 +57,12 @@ const POST_COUNT_MAX: usize = 16;
 const IMAGE_WAITING_COUNT_MAX: usize = 8;
 /// Answers that are being made when the end comes have this long.
 const STOP_TIME: Duration = Duration::from_millis(500);
-/// Clients that stream then have this long to hear of it, and their threads to end.
+/// Clients that stream then have this long to hear of it.
 const STOP_TIME_STREAMING: Duration = Duration::from_secs(2);
+/// Displays of sessions have this long to end their programs and to undo what was prepared for them,
+/// and hooks to end.
+/// The units of the service manager grant two seconds more.
+const STOP_TIME_DISPLAYS: Duration = Duration::from_secs(8);
 
 /// Makes the responder for a configuration, the addresses that are listened on, and the time.
 pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
@@ -136,6 +142,8 @@ pub struct Reactor {
     errands: Errands<Done>,
     /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
     probes: Errands<Done>,
+    hooks: Hooks,
+    inhibitor: Inhibitor,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -144,6 +152,8 @@ pub struct Reactor {
     next_alive: Option<Instant>,
     /// When the daemon ends, whatever is still under way.
     stop_at: Option<Instant>,
+    /// The same while threads or hooks of sessions are there.
+    stop_streams_at: Option<Instant>,
     /// Lines about connections that could not be taken.
     exhausted_lines: Quota,
     /// Lines about clients that may not connect from where they are.
@@ -175,6 +185,8 @@ impl Reactor {
         Ok(Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             probes: Errands::new(Arc::clone(&waker)),
+            hooks: Hooks::new(Arc::clone(&waker)),
+            inhibitor: Inhibitor::new(parts.services.displays.plain_setting().clone()),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -185,6 +197,7 @@ impl Reactor {
             interfaces: None,
             next_alive: None,
             stop_at: None,
+            stop_streams_at: None,
             exhausted_lines: Quota::default(),
             image_lines: Quota::default(),
             refused_lines: Quota::default(),
@@ -292,6 +305,7 @@ impl Reactor {
                         self.remove(key, now);
                     }
                 }
+                Effect::Hook(event, told) => self.run_hook(event, told, now),
                 Effect::LoadConf => {
                     let load = Arc::clone(&self.parts.load);
                     if let Err(error) = self.errands.give(move || Done::Conf(Box::new(load()))) {
@@ -363,7 +377,7 @@ impl Reactor {
             .chain(mdns)
             .chain(engine)
             .chain(self.next_alive)
-            .chain(self.stop_at)
+            .chain(self.stop_by())
             .min()
             .map(|deadline| deadline.saturating_duration_since(now))
     }
@@ -394,22 +408,30 @@ impl Reactor {
                 self.parts.doors.clear();
                 self.stop_at =
                     Some(now + if is_streaming { STOP_TIME_STREAMING } else { STOP_TIME });
+                self.stop_streams_at = Some(now + STOP_TIME_DISPLAYS);
                 if let Some(mdns) = &mut self.parts.mdns {
                     mdns.close(now);
                 }
             }
-            Signal::Stop => self.stop_at = Some(now),
+            Signal::Stop => (self.stop_at, self.stop_streams_at) = (Some(now), Some(now)),
         }
+    }
+
+    /// When the daemon ends, as things are.
+    fn stop_by(&self) -> Option<Instant> {
+        let is_idle = self.streams.is_idle() && self.hooks.is_idle();
+        if is_idle { self.stop_at } else { self.stop_streams_at }
     }
 
     /// Whether the end has come: all that was begun is done, or there is no more time for it.
     fn is_over(&self, now: Instant) -> bool {
-        self.stop_at.is_some_and(|stop_at| {
+        self.stop_by().is_some_and(|stop_at| {
             let is_answered = self.table.keys(Connection::owes).is_empty();
             let has_left = self.parts.ports.as_ref().is_none_or(Ports::is_idle);
             let is_idle = is_answered
                 && has_left
                 && self.streams.is_idle()
+                && self.hooks.is_idle()
                 && self.parts.daemon.is_idle()
                 && self.errands.is_idle();
             is_idle || stop_at <= now
@@ -477,7 +499,8 @@ impl Reactor {
             }
             Done::Released
         };
-        if let Err(error) = self.errands.give(job) {
+        // Commands that undo something take their time, and no file is to wait for them.
+        if let Err(error) = self.probes.give(job) {
             ::log::warn!("displays: those of old sessions stay: {error}");
         }
     }

@@ -13,6 +13,9 @@ use mio::{Interest, Token};
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
+use crate::display::Told;
+use crate::hooks::Event;
+use crate::inhibit;
 use crate::inject::wayland::Devices;
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Aside, Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
@@ -28,12 +31,15 @@ const DEVICE_COUNT: usize = 256; // up to the tokens of connections
 pub(super) struct Streams {
     /// By the number of their session.
     running: Vec<(u32, Pipeline)>,
-    /// Told to end, and not through with it, by the number of their run.
+    /// Told to end, and not through with it.
     ending: Vec<(u32, Pipeline)>,
     /// The numbers of runs that are over, and whose threads are not.
     over: Vec<u32>,
-    /// Displays that are being closed.
-    closing: Vec<Aside>,
+    /// Displays that are being closed, by the number of their run.
+    closing: Vec<(u32, Aside)>,
+    /// Ends of sessions that are known when their threads and displays are through, and the numbers
+    /// of their runs.
+    partings: Vec<(Event, Box<Told>, u32)>,
 }
 
 impl Streams {
@@ -47,6 +53,19 @@ impl Streams {
     pub(super) fn is_idle(&self) -> bool {
         let has_threads = !self.running.is_empty() || !self.ending.is_empty();
         !has_threads && self.over.is_empty() && self.closing.is_empty()
+    }
+
+    /// The run of a session whose threads are told to end and are not through.
+    fn ending_run(&self, id: u32) -> Option<u32> {
+        let ending = self.ending.iter().find(|(other, _)| *other == id);
+        ending.map(|(_, pipeline)| pipeline.run())
+    }
+
+    /// Whether a session has a thread, or the display of its run is being closed.
+    fn is_parting(&self, id: u32, run: u32) -> bool {
+        self.ending_run(id).is_some()
+            || self.over.contains(&run)
+            || self.closing.iter().any(|(other, _)| *other == run)
     }
 
     fn get_mut(&mut self, id: u32) -> Option<&mut Pipeline> {
@@ -64,7 +83,7 @@ impl Reactor {
         let had_threads = !self.streams.is_idle();
         self.streams.ending.retain_mut(|(_, pipeline)| !pipeline.is_over());
         self.close_displays();
-        self.streams.closing.retain_mut(|aside| !aside.is_over());
+        self.streams.closing.retain_mut(|(_, aside)| !aside.is_over());
         if had_threads && self.streams.is_idle() {
             // What a session had is some megabytes, and the next may be long in coming.
             let job = || {
@@ -75,7 +94,27 @@ impl Reactor {
                 log::debug!("memory: kept: {error}");
             }
         }
+        for (event, told, run) in std::mem::take(&mut self.streams.partings) {
+            if self.streams.is_parting(told.session, run) {
+                self.streams.partings.push((event, told, run));
+            } else {
+                self.run_hook(event, told, now);
+            }
+        }
         self.act(now);
+    }
+
+    /// Has the hook for what has happened run. A client is gone when its display is, if that goes
+    /// with it.
+    pub(super) fn run_hook(&mut self, event: Event, told: Box<Told>, now: Instant) {
+        if let (Event::Disconnect(_), Some(run)) = (&event, self.streams.ending_run(told.session)) {
+            return self.streams.partings.push((event, told, run));
+        }
+        let daemon = &mut self.parts.daemon;
+        let setting = daemon.displays.plain_setting();
+        if !self.hooks.handle(&event, &told, &daemon.conf, setting, now) {
+            daemon.counters.hooks_left_out += 1;
+        }
     }
 
     /// Ends what has waited too long.
@@ -104,6 +143,7 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
+                Act::Hook(event, told) => self.run_hook(event, told, now),
                 Act::OpenDevices(id, socket, output) => self.open_devices(id, socket, output),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {
@@ -124,6 +164,9 @@ impl Reactor {
                 Act::Stop(id) => self.stop_stream(id),
             }
         }
+        let is_streaming = !self.streams.running.is_empty();
+        let wanted = if is_streaming { inhibit::wanted(&self.parts.daemon.conf) } else { &[] };
+        self.inhibitor.set(wanted);
         if let Some(ports) = &mut self.parts.ports {
             ports.flush(now);
         }
@@ -151,16 +194,16 @@ impl Reactor {
     /// Has the displays closed of runs that are over, once no thread of theirs is left: a display
     /// may be at hand there still.
     fn close_displays(&mut self) {
-        let Streams { running, ending, over, closing } = &mut self.streams;
+        let Streams { running, ending, over, closing, .. } = &mut self.streams;
         let is_left = |run: u32| {
             let runs = running.iter().map(|(_, pipeline)| pipeline.run());
-            runs.chain(ending.iter().map(|(run, _)| *run)).any(|other| other == run)
+            runs.chain(ending.iter().map(|(_, pipeline)| pipeline.run())).any(|other| other == run)
         };
         for run in over.extract_if(.., |run| !is_left(*run)) {
             let displays = Arc::clone(&self.parts.services.displays);
             // What is asked to end may take its time, and others are not to wait for it.
             match Aside::start("display-close", &self.waker, move || displays.close(run)) {
-                Ok(aside) => closing.push(aside),
+                Ok(aside) => closing.push((run, aside)),
                 Err(error) => log::error!("app of run {run}: display not closed: {error}"),
             }
         }
@@ -227,7 +270,7 @@ impl Reactor {
         pipeline.stop();
         log::info!("session {id}: {}", summary(pipeline.stats()));
         log::debug!("session {id}: {}", stages(pipeline.stats()));
-        self.streams.ending.push((pipeline.run(), pipeline));
+        self.streams.ending.push((id, pipeline));
     }
 
     fn take_reports(&mut self, now: Instant) {

@@ -28,7 +28,7 @@ use punktfunk_core::net::udp::Path;
 use punktfunk_core::proto::cert::Fingerprint;
 use punktfunk_core::proto::gamestream::control::Termination;
 use punktfunk_core::proto::gamestream::control::seal::Scheme;
-use punktfunk_core::proto::gamestream::http::{SessionKeys, Wishes};
+use punktfunk_core::proto::gamestream::http::{Mode, SessionKeys, Wishes};
 use punktfunk_core::proto::gamestream::rtsp::announce::Announce;
 use punktfunk_core::proto::gamestream::rtsp::connection::Message;
 use punktfunk_core::proto::gamestream::rtsp::describe::Offer;
@@ -37,8 +37,10 @@ use punktfunk_core::proto::gamestream::rtsp::handshake::{
 };
 use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
 
+use crate::display::Told;
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
+use crate::hooks;
 use crate::inject::Injector;
 use crate::inject::wayland::Devices;
 use crate::pipeline::{Order, Plan, Report};
@@ -64,6 +66,8 @@ pub enum Act {
     Close(u32),
     /// Find out which of these runs have ended by themselves.
     LookAt(Vec<u32>),
+    /// Have it known that this has happened to a session.
+    Hook(hooks::Event, Box<Told>),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
     /// Open devices for input at the compositor with that socket, for its output.
@@ -245,6 +249,8 @@ pub struct Launch {
     pub offer: Offer,
     /// Where the host listens.
     pub ports: Ports,
+    /// What programs and hooks are told, as far as it is known.
+    pub told: Told,
 }
 
 /// Random numbers for one session.
@@ -293,6 +299,10 @@ pub struct Session {
     /// The encoder at work, once it is.
     pub encoder: Option<String>,
     linger: Option<Duration>,
+    /// What programs and hooks are told.
+    pub told: Told,
+    /// Whether its client has been sent a picture of the stream that there is.
+    has_picture: bool,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -402,6 +412,8 @@ impl Sessions {
             began: now,
             input: Injector::new(launch.grants, launch.gamepad_count_max),
             encoder: None,
+            told: Told { session: id, ..launch.told },
+            has_picture: false,
             control: Control::default(),
             client_ip: None,
             keys: launch.keys,
@@ -414,6 +426,7 @@ impl Sessions {
             stream: None,
             stream_count: 0,
         });
+        self.note(id, hooks::Event::Connect);
         id
     }
 
@@ -461,6 +474,14 @@ impl Sessions {
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
         }
+        if std::mem::take(&mut session.has_picture) {
+            let event = hooks::Event::StreamEnd("stream begun anew".into());
+            self.acts.push_back(Act::Hook(event, Box::new(session.told.clone())));
+        }
+        let video = &announce.video;
+        let (width, height, refresh_mhz) = (video.width, video.height, plan.encoder.refresh_mhz);
+        session.told.mode = Some(Mode { width, height, refresh_mhz });
+        session.told.channel_count = Some(announce.audio.channel_count);
         session.stream_count += 1;
         if let Some(run) = self.runs.iter_mut().find(|run| run.id == session.run) {
             run.has_display = plan.display.is_some();
@@ -540,6 +561,8 @@ impl Sessions {
                 Some(format!("display {why}"))
             }
             Report::FirstFrame(time) => {
+                session.has_picture = true;
+                self.note(id, hooks::Event::StreamStart);
                 Some(format!("first picture sent after {} ms", time.as_millis()))
             }
             Report::Reopened(why, time) => {
@@ -646,6 +669,12 @@ impl Sessions {
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
         }
+        let told = Box::new(session.told);
+        if session.has_picture {
+            let event = hooks::Event::StreamEnd(end.to_string());
+            self.acts.push_back(Act::Hook(event, told.clone()));
+        }
+        self.acts.push_back(Act::Hook(hooks::Event::Disconnect(end.to_string()), told));
         let lingers = end.leaves_app() && session.linger != Some(Duration::ZERO);
         let level = match end {
             End::NoPicture(_) | End::Tampered => log::Level::Warn,
@@ -743,6 +772,14 @@ impl Sessions {
     fn end_runs(&mut self, is_it: impl Fn(&Run) -> bool) {
         let closed = self.runs.extract_if(.., |run| is_it(run)).filter(|run| run.has_display);
         self.acts.extend(closed.map(|run| Act::Close(run.id)));
+    }
+
+    /// Has it known what has happened to a session.
+    fn note(&mut self, id: u32, event: hooks::Event) {
+        if let Some(session) = self.get(id) {
+            let told = Box::new(session.told.clone());
+            self.acts.push_back(Act::Hook(event, told));
+        }
     }
 
     fn ids(&self, is_it: impl Fn(&Session) -> bool) -> Vec<u32> {

@@ -8,7 +8,7 @@ use punktfunk_core::proto::packet::video::VideoConfig;
 
 use super::Session;
 use crate::conf::{self, Conf};
-use crate::display::{self, Wanted};
+use crate::display::{self, Told, Wanted};
 use crate::encode::{Backend, Quality, Settings};
 use crate::grants::Grant;
 use crate::pipeline::{Plan, Schedule, SoundPlan};
@@ -37,8 +37,8 @@ pub struct Circumstances {
     pub backend: Backend,
     /// Processors that this process may use.
     pub processor_count: usize,
-    /// What runs in the session's display.
-    pub app: Option<display::App>,
+    /// What runs in the session's display, and around it.
+    pub app: display::App,
 }
 
 /// The plan of a session, or why there can be none.
@@ -69,7 +69,7 @@ pub fn plan(
     Ok(Plan {
         session: session.id,
         run: session.run,
-        display: display(session, video, refresh_mhz, conf, circumstances.app),
+        display: display(session, announce, refresh_mhz, conf, circumstances.app),
         encoder: Settings {
             codec: video.format.codec,
             backend: circumstances.backend,
@@ -111,19 +111,20 @@ pub fn plan(
 
 fn display(
     session: &Session,
-    video: &Video,
+    announce: &Announce,
     refresh_mhz: u32,
     conf: &Conf,
-    app: Option<display::App>,
+    app: display::App,
 ) -> Option<Wanted> {
+    let (video, channel_count) = (&announce.video, announce.audio.channel_count);
     (conf.capture != conf::Capture::Test).then(|| Wanted {
         kind: conf.display.clone(),
         mode: Mode { width: video.width, height: video.height, refresh_mhz },
         scale_percent: conf.scale_percent,
         session: session.id,
         run: session.run,
-        client_name: session.client_name.clone(),
-        app,
+        told: Told { channel_count: Some(channel_count), ..session.told.clone() },
+        app: Some(app),
     })
 }
 

@@ -56,6 +56,7 @@ fn launch(client: u8) -> Launch {
             layout: None,
         },
         ports: Ports { audio: 48000, control: 47999, video: 47998 },
+        told: Told { app_title: "Desktop".into(), ..Told::default() },
     }
 }
 
@@ -97,8 +98,11 @@ impl Fixture {
 
     fn begin(&mut self, id: u32, announce: &Announce) {
         let session = self.sessions.get(id).unwrap();
-        let circumstances =
-            Circumstances { backend: Backend::Software, processor_count: 2, app: None };
+        let circumstances = Circumstances {
+            backend: Backend::Software,
+            processor_count: 2,
+            app: crate::display::App::default(),
+        };
         let plan = plan(session, announce, &conf(), circumstances).unwrap();
         self.sessions.begin(id, announce.clone(), plan, self.now);
     }
@@ -130,7 +134,9 @@ fn path(client: u8, port: u16) -> Path {
 }
 
 fn orders(acts: &[Act]) -> Vec<String> {
-    let names = acts.iter().map(|act| match act {
+    let acts = acts.iter().filter(|act| !matches!(act, Act::Hook(..)));
+    let names = acts.map(|act| match act {
+        Act::Hook(..) => unreachable!("filtered above"),
         Act::Close(run) => format!("close {run}"),
         Act::LookAt(runs) => format!("look at {runs:?}"),
         Act::Order(id, Order::SendTo(path)) => format!("{id} pictures to {}", path.remote),
@@ -523,4 +529,39 @@ fn of_more_displays_than_there_may_be_the_one_goes_that_has_waited_longest() {
     });
 
     assert_eq!(done, ["close 2"]);
+}
+
+#[test]
+fn what_happens_to_a_session_is_known_in_order_and_ends_with_a_reason() {
+    let mut fixture = Fixture::with(&announce(), &[]);
+    let now = fixture.now;
+    let first = || Report::FirstFrame(Duration::ZERO);
+
+    let id = fixture.sessions.launch(launch(1), draw(1), now);
+    fixture.begin(id, &announce());
+    fixture.sessions.handle_report(id, first(), now);
+    fixture.begin(id, &announce());
+    fixture.sessions.handle_report(id, first(), now);
+    fixture.sessions.end(id, &End::ClientLeft, now);
+    fixture.sessions.handle_report(id, first(), now);
+    let second = fixture.sessions.launch(launch(2), draw(2), now);
+    fixture.sessions.end(second, &End::NeverCame, now);
+
+    let acts = fixture.acts();
+    let noted = acts.iter().filter_map(|act| match act {
+        Act::Hook(event, told) => Some((event.clone(), told.session, told.mode.is_some())),
+        _ => None,
+    });
+    use hooks::Event::{Connect, Disconnect, StreamEnd, StreamStart};
+    let expected = [
+        (Connect, id, false),
+        (StreamStart, id, true),
+        (StreamEnd("stream begun anew".into()), id, true),
+        (StreamStart, id, true),
+        (StreamEnd("client left".into()), id, true),
+        (Disconnect("client left".into()), id, true),
+        (Connect, second, false),
+        (Disconnect("client did not connect".into()), second, false),
+    ];
+    assert_eq!(noted.collect::<Vec<_>>(), expected);
 }

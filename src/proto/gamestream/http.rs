@@ -98,6 +98,14 @@ pub struct Wishes {
     pub plays_on_host: Option<bool>,
     /// A layout of surround sound in place of the usual ones.
     pub layout: Option<Layout>,
+    /// It shows a high dynamic range.
+    pub is_hdr: bool,
+    /// Games are to be set up as suits it.
+    pub optimises: bool,
+    /// The gamepads that it has, a bit each.
+    pub gamepads: u32,
+    /// Channels of sound; ANNOUNCE says so anew.
+    pub channel_count: Option<u32>,
 }
 
 /// What a client chose to encrypt its session with.
@@ -284,10 +292,17 @@ impl Parameters<'_> {
             let parse = |text| decimal(text).ok_or(Error::Bad(name));
             self.0.value(name).map(parse).transpose()
         };
+        let hint = |name| self.0.value(name).and_then(decimal);
         Ok(Wishes {
             seals_rtsp: number("corever")?.is_some_and(|version| version >= 1),
             plays_on_host: number("localAudioPlayMode")?.map(|mode| mode != 0),
             layout: self.0.value("surroundParams").and_then(Layout::parse),
+            // What follows is passed on to programs and no more, so what is no number is none.
+            is_hdr: hint("hdrMode").is_some_and(|mode| mode != 0),
+            optimises: hint("sops").is_some_and(|wish| wish != 0),
+            gamepads: hint("gcmap").unwrap_or(0),
+            // The mask of the speakers stands above.
+            channel_count: hint("surroundAudioInfo").map(|info| info & 0xffff),
         })
     }
 
@@ -406,6 +421,27 @@ mod tests {
         assert_eq!(launch.keys.rikeyid as i32, -1_413_811_421);
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
         assert_eq!(launch.mode, Some(mode));
+        let wishes = launch.wishes;
+        assert!(wishes.optimises && !wishes.is_hdr && wishes.plays_on_host == Some(false));
+        assert_eq!((wishes.gamepads, wishes.channel_count), (0, Some(2)));
+    }
+
+    #[test]
+    fn what_is_only_passed_on_is_no_reason_to_refuse() {
+        let keys = format!("rikey={RIKEY}&rikeyid=1");
+        let table = [
+            ("&hdrMode=1&gcmap=5&sops=0&surroundAudioInfo=4128774", (true, false, 5, Some(6))),
+            ("&hdrMode=yes&gcmap=-1&sops=&surroundAudioInfo=x", (false, false, 0, None)),
+        ];
+        for (text, expected) in table {
+            let Ok(Request::Resume(Resume { wishes, .. })) =
+                Request::parse(&format!("/resume?{keys}{text}"))
+            else {
+                panic!("no resume");
+            };
+            let found = (wishes.is_hdr, wishes.optimises, wishes.gamepads, wishes.channel_count);
+            assert_eq!(found, expected, "{text}");
+        }
     }
 
     #[test]
