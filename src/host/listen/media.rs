@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use enet::{Config, Delivery, Departure, Event, Host, Outcome, Parting, PeerId, wire};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use punktfunk_core::net::holder;
 use punktfunk_core::net::udp::{Path, UdpSocket};
 use punktfunk_core::proto::gamestream::control::CHANNEL_COUNT;
 
@@ -296,11 +297,11 @@ fn port_for<'a>(ports: &'a [Port], purpose: Use, path: &Path) -> Option<&'a Port
 
 impl Port {
     fn open(address: SocketAddr, purpose: Use, buffer_len: usize) -> Result<Port, BindError> {
-        let fail = |source| BindError {
-            address: format!("{address}/udp"),
-            holder: None,
-            is_control: false,
-            source,
+        let fail = |source: io::Error| {
+            let in_use = source.kind() == io::ErrorKind::AddrInUse;
+            let holder =
+                if in_use { holder::name(holder::Port::Udp(address.port())) } else { None };
+            BindError { address: format!("{address}/udp"), holder, is_control: false, source }
         };
         let (socket, bound) =
             super::bind_or_fall_back(address, UdpSocket::bind).map_err(|(_, error)| fail(error))?;
