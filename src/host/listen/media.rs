@@ -19,6 +19,7 @@ use punktfunk_core::net::udp::{Path, UdpSocket};
 use punktfunk_core::proto::gamestream::control::CHANNEL_COUNT;
 
 use super::BindError;
+use crate::code::Code;
 use crate::session::{Media, Sessions};
 
 /// Datagrams of one socket in a turn.
@@ -96,7 +97,8 @@ impl Ports {
             log::log!(
                 level,
                 "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
-                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more",
+                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more [{}]",
+                Code::Buffers,
             );
         }
         let config = Config {

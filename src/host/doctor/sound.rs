@@ -1,0 +1,31 @@
+//! Where sound comes from.
+
+#![forbid(unsafe_code)]
+
+use super::{Finding, Running, Subject};
+use crate::audio::pactl::Error;
+use crate::audio::pulse;
+use crate::code::Code;
+use crate::conf::{Audio, Capture};
+
+/// Whether a sound server answers.
+pub(super) fn check(subject: &Subject, running: &Running) -> Vec<Finding> {
+    let code = Code::Sound;
+    if subject.conf.audio == Audio::Off {
+        return vec![Finding::well(code, "none in streams, as Audio says")];
+    }
+    if subject.conf.capture == Capture::Test {
+        return vec![Finding::well(code, "test tones, as Capture says")];
+    }
+    let finding = match (pulse::load(), running.sound_server.name()) {
+        (Ok(()), Ok(name)) => Finding::well(code, format_args!("{name} answers")),
+        (Err(error), _) => Finding::broken(code, error).remedy("install libpulse0"),
+        (_, Err(Error::Missing)) => {
+            Finding::broken(code, "there is no pactl").remedy("install pulseaudio-utils")
+        }
+        (_, Err(error @ Error::System(_))) => Finding::broken(code, error),
+        (_, Err(error)) => Finding::broken(code, format_args!("no sound server answers ({error})"))
+            .remedy("start pipewire-pulse or pulseaudio as this user"),
+    };
+    vec![finding]
+}
