@@ -159,11 +159,6 @@ impl Api {
     }
 }
 
-/// Whether the library is there. It stays loaded.
-pub fn load() -> Result<(), Error> {
-    Api::load().map(drop)
-}
-
 /// Until when something is waited for, and for how long in all.
 #[derive(Clone, Copy)]
 struct Deadline {

@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
@@ -29,7 +30,10 @@ pub(super) fn check(_: &Subject, _: &Running) -> Vec<Finding> {
 
 /// The user of this process.
 pub(super) fn user() -> String {
-    let uid = process::uid();
+    name_of(process::uid())
+}
+
+fn name_of(uid: u32) -> String {
     let user = process::user_by_uid(uid).ok().flatten();
     user.map_or(format!("uid {uid}"), |user| user.name)
 }
@@ -152,7 +156,7 @@ pub fn mistakes(errors: &[conf::Error]) -> Finding {
         .remedy("correct it; 'punktfunkd -t' lists all errors")
 }
 
-/// Whether the state directory is this user's alone.
+/// Whether the state directory is its owner's alone.
 pub(super) fn check_state(subject: &Subject) -> Vec<Finding> {
     let (code, path) = (Code::State, &subject.conf.state_directory);
     let shown = path.display();
@@ -163,38 +167,59 @@ pub(super) fn check_state(subject: &Subject) -> Vec<Finding> {
         Err(error) => return vec![Finding::broken(code, format_args!("{shown}: {error}"))],
         Ok(metadata) => metadata,
     };
-    if metadata.uid() != process::uid() && subject.running.is_none() {
+    let own = process::uid();
+    if own == 0 && subject.running.is_none() {
+        // It is of the user that the daemon will be.
+        return vec![judge_state(path, &metadata, subject.conf.strict_modes)];
+    }
+    if metadata.uid() != own && subject.running.is_none() {
         let what = format_args!("{shown} is of uid {}, another user's", metadata.uid());
-        return vec![Finding::note(code, what).remedy("ask as that user")];
+        return vec![Finding::note(code, what).remedy("ask as that user, or as root")];
     }
     // Opening one that is there changes nothing.
-    let opened = Directory::open(path, subject.conf.strict_modes);
-    if let Err(error) = opened {
+    if let Err(error) = Directory::open(path, subject.conf.strict_modes) {
         return vec![Finding::broken(code, error)];
     }
-    match wrong_file(path, subject.conf.strict_modes) {
-        Err(error) => vec![Finding::broken(code, format_args!("{shown}: {error}"))],
-        Ok(Some(finding)) => vec![finding],
-        Ok(None) => vec![Finding::well(code, format_args!("{shown} is this user's alone"))],
+    vec![judge_state(path, &metadata, subject.conf.strict_modes)]
+}
+
+/// Whether the directory and all files in it are its owner's alone.
+fn judge_state(path: &Path, metadata: &Metadata, is_strict: bool) -> Finding {
+    let (code, shown, mode) = (Code::State, path.display(), metadata.mode() & 0o7777);
+    if !metadata.is_dir() {
+        return Finding::broken(code, format_args!("{shown} is no directory"));
+    }
+    if is_strict && mode & 0o077 != 0 {
+        return Finding::broken(code, format_args!("{shown} has mode {mode:04o}"))
+            .remedy(format_args!("chmod 0700 {shown}"));
+    }
+    match wrong_file(path, metadata.uid(), is_strict) {
+        Err(error) => Finding::broken(code, format_args!("{shown}: {error}")),
+        Ok(Some(finding)) => finding,
+        Ok(None) => {
+            let user = name_of(metadata.uid());
+            Finding::well(code, format_args!("{shown} is of {user} alone"))
+        }
     }
 }
 
 /// The first file of the directory that the daemon would refuse.
-fn wrong_file(directory: &Path, is_strict: bool) -> io::Result<Option<Finding>> {
+fn wrong_file(directory: &Path, owner: u32, is_strict: bool) -> io::Result<Option<Finding>> {
     for entry in fs::read_dir(directory)?.take(FILE_COUNT_MAX) {
         let path = entry?.path();
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue; // gone since
         };
-        let (shown, mode) = (path.display(), metadata.permissions().mode() & 0o7777);
-        let broken = |what: String| Ok(Some(Finding::broken(Code::State, what)));
-        if metadata.is_file() && metadata.uid() != process::uid() {
-            return broken(format!("{shown} is of uid {}", metadata.uid()))
-                .map(|it| it.map(|it| it.remedy(format_args!("chown {} {shown}", user()))));
+        let (shown, mode) = (path.display(), metadata.mode() & 0o7777);
+        if metadata.is_file() && metadata.uid() != owner {
+            let what = format!("{shown} is of {}", name_of(metadata.uid()));
+            let remedy = format!("chown {} {shown}", name_of(owner));
+            return Ok(Some(Finding::broken(Code::State, what).remedy(remedy)));
         }
         if metadata.is_file() && is_strict && mode & 0o077 != 0 {
-            return broken(format!("{shown} has mode {mode:04o}, others may look at it"))
-                .map(|it| it.map(|it| it.remedy(format_args!("chmod 0600 {shown}"))));
+            let what = format!("{shown} has mode {mode:04o}, others may look at it");
+            let remedy = format!("chmod 0600 {shown}");
+            return Ok(Some(Finding::broken(Code::State, what).remedy(remedy)));
         }
     }
     Ok(None)
@@ -215,7 +240,7 @@ pub(super) fn check_left_overs(_: &Subject, running: &Running) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
     use super::super::State;
     use super::super::tests::{conf as read, subject};
@@ -282,6 +307,7 @@ mod tests {
         assert_eq!((strict.state, lax.state), (State::Broken, State::Well));
         assert_eq!(strict.remedy.unwrap(), format!("chmod 0600 {}", file.display()));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(state(true).what.contains("chmod 0700"), "{:?}", state(true));
+        let open = format!("{:?}", state(true));
+        assert!(open.contains(&format!("chmod 0700 {}", path.display())), "{open}");
     }
 }

@@ -59,9 +59,43 @@ fn examine(wanted: &[Port]) -> Finding {
         return unread(manager, wanted);
     }
     match read_ruleset() {
-        Ok(document) => judge(&document, manager, wanted),
+        Ok(document) => {
+            let allowed = if manager == Some(Manager::Ufw) { ufw_rules() } else { String::new() };
+            judge(&document, manager, &allowed, wanted)
+        }
         Err(why) => Finding::note(Code::Firewall, format_args!("rules are not known: {why}")),
     }
+}
+
+/// What ufw was told, a line each.
+fn ufw_rules() -> String {
+    let mut command = Command::new("ufw");
+    command.args(["show", "added"]).env_clear().env("PATH", SYSTEM_PATH).env("LC_ALL", "C");
+    let end = child::run(&mut command, PROGRAM_TIME_MAX).ok().flatten();
+    end.map_or_else(String::new, |end| String::from_utf8_lossy(&end.stdout).into_owned())
+}
+
+/// Whether a line lets everybody to that port, as in `ufw allow 47984,47989/tcp`.
+fn is_allowed(lines: &str, port: Port) -> bool {
+    let (wanted, number) = match port {
+        Port::Tcp(number) => ("tcp", number),
+        Port::Udp(number) => ("udp", number),
+    };
+    let has = |part: &str| match part.split_once(':') {
+        Some((first, last)) => {
+            let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+            range.is_some_and(|(first, last)| (first..=last).contains(&number))
+        }
+        None => part.parse() == Ok(number),
+    };
+    lines.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["ufw", "allow", ports] = words[..] else {
+            return false;
+        };
+        let (ports, transport) = ports.split_once('/').unwrap_or((ports, wanted));
+        transport == wanted && ports.split(',').any(has)
+    })
 }
 
 /// The rules as JSON.
@@ -88,7 +122,8 @@ fn unread(manager: Option<Manager>, wanted: &[Port]) -> Finding {
     }
 }
 
-fn judge(document: &Value, manager: Option<Manager>, wanted: &[Port]) -> Finding {
+/// `allowed` is what ufw was told, as `ufw show added` prints it.
+fn judge(document: &Value, manager: Option<Manager>, allowed: &str, wanted: &[Port]) -> Finding {
     let code = Code::Firewall;
     let Some(ruleset) = Ruleset::parse(document) else {
         return Finding::note(code, "rules are not known: nft prints something else");
@@ -97,6 +132,8 @@ fn judge(document: &Value, manager: Option<Manager>, wanted: &[Port]) -> Finding
     for port in wanted {
         match ruleset.passage(*port) {
             Passage::Free => {}
+            // Several ports in one rule are what nft does not show.
+            Passage::Perhaps(_) if is_allowed(allowed, *port) => {}
             Passage::Blocked(chain) => {
                 blocked.push(*port);
                 by = chain;
@@ -118,9 +155,13 @@ fn judge(document: &Value, manager: Option<Manager>, wanted: &[Port]) -> Finding
         return Finding::broken(code, what).remedy(command(&blocked));
     }
     if !unsure.is_empty() {
-        let what = format_args!("chain {by} lets only some through to {}", list(&unsure));
+        let what = format_args!("chain {by} may keep clients from {}", list(&unsure));
         let remedy = format!("if clients do not get through: {}", command(&unsure));
         return Finding::note(code, what).remedy(remedy);
+    }
+    if has_legacy_rules() {
+        return Finding::note(code, "rules of iptables-legacy are not looked at")
+            .remedy("if clients do not get through: 'iptables-legacy -L INPUT' shows them");
     }
     Finding::well(code, "rules let clients through")
 }
@@ -175,6 +216,12 @@ impl Manager {
     }
 }
 
+/// Whether there are rules that nft does not show.
+fn has_legacy_rules() -> bool {
+    let tables = fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
+    tables.lines().any(|table| table == "filter")
+}
+
 fn manager() -> Option<Manager> {
     let ufw = fs::read_to_string("/etc/ufw/ufw.conf").unwrap_or_default();
     if is_ufw_on(&ufw) {
@@ -212,7 +259,7 @@ mod tests {
             ),
         ];
         for (manager, remedy) in table {
-            let finding = judge(&document, manager, &PORTS);
+            let finding = judge(&document, manager, "", &PORTS);
 
             assert_eq!(finding.state, State::Broken);
             let what = "chain ip t in keeps clients from TCP 47984, TCP 47989, UDP 47998";
@@ -221,9 +268,32 @@ mod tests {
     }
 
     #[test]
+    fn what_ufw_was_told_to_allow_is_open() {
+        let lines = "Added user rules (see 'ufw status' for running firewall):\n\
+                     ufw allow 47984,47989/tcp\nufw allow 47998:48000/udp\nufw allow 22\n\
+                     ufw deny 80/tcp\nufw allow from 10.0.0.0/8 to any port 81 proto tcp\n\
+                     ufw allow 1:2:3/tcp\nufw allow\n\nufw allow x/y/z\n";
+        let table = [
+            (Port::Tcp(47_984), true),
+            (Port::Tcp(47_989), true),
+            (Port::Udp(47_989), false),
+            (Port::Udp(47_999), true),
+            (Port::Udp(48_001), false),
+            (Port::Tcp(22), true),
+            (Port::Udp(22), true),
+            (Port::Tcp(80), false),
+            (Port::Tcp(81), false),
+            (Port::Tcp(2), false),
+        ];
+        for (port, expected) in table {
+            assert_eq!(is_allowed(lines, port), expected, "{port}");
+        }
+    }
+
+    #[test]
     fn no_rules_are_well_and_what_is_not_known_is_a_note() {
-        assert_eq!(judge(&json!({ "nftables": [] }), None, &PORTS).state, State::Well);
-        assert_eq!(judge(&json!({}), None, &PORTS).state, State::Note);
+        assert_eq!(judge(&json!({ "nftables": [] }), None, "", &PORTS).state, State::Well);
+        assert_eq!(judge(&json!({}), None, "", &PORTS).state, State::Note);
         assert_eq!(unread(None, &PORTS).state, State::Note);
         assert!(unread(Some(Manager::Ufw), &PORTS).remedy.unwrap().contains("ufw allow"));
         assert!(is_ufw_on("# x\nENABLED=yes\n") && !is_ufw_on("#ENABLED=yes\nENABLED=no\n"));

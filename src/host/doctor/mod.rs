@@ -176,9 +176,17 @@ impl Finding {
 
 /// Runs every check that there is for the subject, and waits for them, but not for ever.
 pub fn examine(subject: Subject) -> Vec<Finding> {
+    examine_by(CHECKS, subject, TIME_MAX)
+}
+
+fn examine_by(
+    checks: &'static [(Code, Look)],
+    subject: Subject,
+    time_max: Duration,
+) -> Vec<Finding> {
     let is_running = subject.running.is_some();
     let subject = Arc::new(subject);
-    let checks: Vec<&'static (Code, Look)> = CHECKS
+    let checks: Vec<&'static (Code, Look)> = checks
         .iter()
         .filter(|(_, look)| match look {
             Look::Always(_) => true,
@@ -195,7 +203,7 @@ pub fn examine(subject: Subject) -> Vec<Finding> {
         }
     }
     drop(sender);
-    let deadline = clock::now() + TIME_MAX;
+    let deadline = clock::now() + time_max;
     while found.iter().any(Option::is_none) {
         let left = deadline.saturating_duration_since(clock::now());
         match receiver.recv_timeout(left) {
@@ -204,7 +212,7 @@ pub fn examine(subject: Subject) -> Vec<Finding> {
         }
     }
     let late = |code| {
-        let what = format!("not known: nothing heard for {} s", TIME_MAX.as_secs());
+        let what = format!("not known: nothing heard for {} ms", time_max.as_millis());
         vec![Finding::note(code, what)]
     };
     let found = found.into_iter().zip(checks);
@@ -323,6 +331,34 @@ mod tests {
             "udp/5353",
         ];
         assert_eq!(value["ports"], json!(ports));
+    }
+
+    #[test]
+    fn a_check_that_hangs_is_not_waited_for() {
+        fn hang(_: &Subject) -> Vec<Finding> {
+            clock::sleep_until(clock::now() + Duration::from_secs(600));
+            Vec::new()
+        }
+        fn answer(_: &Subject) -> Vec<Finding> {
+            vec![Finding::well(Code::Clock, "a"), Finding::well(Code::TimeSync, "b")]
+        }
+        fn fail(_: &Subject, _: &Running) -> Vec<Finding> {
+            unreachable!("no daemon runs")
+        }
+        const CHECKS: &[(Code, Look)] = &[
+            (Code::Sound, Look::Stopped(hang)),
+            (Code::Display, Look::Running(fail)),
+            (Code::Clock, Look::Always(answer)),
+        ];
+
+        let findings = examine_by(CHECKS, subject(&[]), Duration::from_millis(500));
+
+        let expected = [
+            Finding::note(Code::Sound, "not known: nothing heard for 500 ms"),
+            Finding::well(Code::Clock, "a"),
+            Finding::well(Code::TimeSync, "b"),
+        ];
+        assert_eq!(findings, expected);
     }
 
     #[test]

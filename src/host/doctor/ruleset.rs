@@ -12,8 +12,8 @@ use serde_json::Value;
 
 /// Jumps below a base chain; the kernel allows no more.
 const DEPTH_MAX: usize = 16;
-/// Rules that are walked for one packet.
-const RULE_COUNT_MAX: usize = 100_000;
+/// Rules and elements of sets that are looked at for one packet.
+const STEP_COUNT_MAX: usize = 1_000_000;
 
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +143,7 @@ fn place<'a>(object: &'a Value, name: &str) -> Place<'a> {
 struct Walk<'a> {
     ruleset: &'a Ruleset<'a>,
     port: Port,
-    /// Rules so far.
+    /// Rules and elements so far.
     count: Cell<usize>,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
     fn chain(&self, chain: &Chain<'a>, depth: usize) -> Ends {
         let mut ends = 0;
         for rule in &chain.rules {
-            if self.count.get() >= RULE_COUNT_MAX {
+            if self.count.get() >= STEP_COUNT_MAX {
                 return ends | ACCEPT | DROP;
             }
             self.count.set(self.count.get() + 1);
@@ -169,35 +169,50 @@ impl<'a> Walk<'a> {
 
     /// Whether a rule is for the packet, and what it does with it then.
     fn rule(&self, parts: &[Value], place: Place<'a>, depth: usize) -> (Answer, Ends) {
-        let mut answer = Answer::Yes;
+        let (mut answer, mut names_port) = (Answer::Yes, false);
+        let (mut hides_state, mut hides_address) = (false, false);
         for part in parts {
             let Some((kind, content)) = part.as_object().and_then(|part| part.iter().next()) else {
                 continue;
             };
-            match kind.as_str() {
-                "match" => answer = answer.and(self.asks(content, place)),
-                "limit" | "quota" => answer = answer.and(Answer::Perhaps),
-                "xt" if content["type"] == "match" => answer = answer.and(Answer::Perhaps),
-                "xt" if content["name"] == "REJECT" => return (answer, DROP),
-                "queue" => return (answer, ACCEPT | DROP),
-                "vmap" => return (answer, self.verdict_map(content, place, depth)),
-                _ => {
-                    if let Some(ends) = self.verdict(kind, content, place, depth) {
-                        return (answer, ends);
-                    }
+            match (kind.as_str(), content["name"].as_str()) {
+                ("match", _) => {
+                    let its_answer = self.asks(content, place);
+                    names_port |=
+                        its_answer == Answer::Yes && content["left"]["payload"]["field"] == "dport";
+                    answer = answer.and(its_answer);
                 }
+                ("limit" | "quota", _) => answer = answer.and(Answer::Perhaps),
+                ("xt", Some("addrtype")) => hides_address = true,
+                ("xt", Some("comment")) => {}
+                ("xt", Some("conntrack" | "state")) => hides_state = true,
+                ("xt", _) if content["type"] == "match" => answer = answer.and(Answer::Perhaps),
+                _ => {}
             }
             if answer == Answer::No {
                 break;
+            }
+            if let Some(ends) = self.verdict(kind, content, place, depth) {
+                // nft does not show of which state iptables wants a connection to be. Rules that
+                // name a port as well are about new ones, others about those under way.
+                if hides_state && !names_port {
+                    return (Answer::No, ends);
+                }
+                // Nor which kinds of addresses; those of this machine are spared with a return.
+                let is_sure = !hides_address || ends == RETURN;
+                return (if is_sure { answer } else { answer.and(Answer::Perhaps) }, ends);
             }
         }
         (answer, NEXT)
     }
 
+    /// What a part of a rule does with the packet, if anything.
     fn verdict(&self, kind: &str, content: &Value, place: Place<'a>, depth: usize) -> Option<Ends> {
         match kind {
             "accept" => Some(ACCEPT),
             "drop" | "reject" => Some(DROP),
+            "xt" if content["name"] == "REJECT" => Some(DROP),
+            "queue" => Some(ACCEPT | DROP),
             "return" => Some(RETURN),
             "continue" => Some(NEXT),
             "goto" => Some(self.jump(content, place, depth)),
@@ -205,6 +220,7 @@ impl<'a> Walk<'a> {
                 let ends = self.jump(content, place, depth);
                 Some(if ends & RETURN != 0 { ends & !RETURN | NEXT } else { ends })
             }
+            "vmap" => Some(self.verdict_map(content, place, depth)),
             _ => None,
         }
     }
@@ -270,6 +286,13 @@ impl<'a> Walk<'a> {
                 };
             }
             (Some("ip"), Some("protocol")) => return any(&is_protocol),
+            // Questions for hosts go to the group.
+            (Some("ip"), Some("daddr")) if self.port == Port::Udp(5353) => {
+                let is = |value: &Value| {
+                    if value == "224.0.0.251" { Answer::Yes } else { Answer::Perhaps }
+                };
+                return any(&is);
+            }
             (Some("ip" | "ether" | "vlan"), _) => return Answer::Perhaps,
             (Some(_), _) => return Answer::No, // of another protocol
             (None, _) => {}
@@ -315,7 +338,9 @@ impl<'a> Walk<'a> {
             }
             None => values.get("set").unwrap_or(values),
         };
-        values.as_array().map_or(&[], Vec::as_slice)
+        let elements = values.as_array().map_or(&[][..], Vec::as_slice);
+        self.count.set(self.count.get() + elements.len());
+        elements
     }
 }
 
@@ -431,6 +456,19 @@ mod tests {
     }
 
     #[test]
+    fn questions_for_hosts_go_to_their_group() {
+        let daddr = asks(
+            json!({ "payload": { "protocol": "ip", "field": "daddr" } }),
+            json!("224.0.0.251"),
+        );
+        let parts = json!([daddr, dport("udp", json!(5353)), { "accept": null }]);
+        let entries = [chain("input", Some("drop")), rule("input", parts)];
+
+        assert_eq!(passage(&entries, Port::Udp(5353)), Passage::Free);
+        assert_eq!(passage(&entries, Port::Udp(5354)), blocked());
+    }
+
+    #[test]
     fn chains_maps_and_sets_are_followed() {
         let set = json!({ "set": { "family": "inet", "table": "filter", "name": "open",
             "elem": [7, { "elem": { "val": 8, "comment": "x" } }] } });
@@ -453,6 +491,36 @@ mod tests {
             (9, blocked()),
             (10, perhaps()),
             (11, blocked()),
+        ] {
+            assert_eq!(passage(&entries, Port::Tcp(port)), expected, "{port}");
+        }
+    }
+
+    #[test]
+    fn rules_of_iptables_hide_the_state_and_are_taken_for_what_they_usually_mean() {
+        let xt = |name: &str| json!({ "xt": { "type": "match", "name": name } });
+        let accept = || json!({ "accept": null });
+        let entries = [
+            chain("input", Some("drop")),
+            rule("input", json!([xt("conntrack"), accept()])),
+            rule("input", json!([xt("conntrack"), { "drop": null }])),
+            rule("input", json!([{ "jump": { "target": "not-local" } }])),
+            chain("not-local", None),
+            rule("not-local", json!([xt("addrtype"), { "return": null }])),
+            rule("not-local", json!([{ "drop": null }])),
+            rule("input", json!([dport("tcp", json!(7)), xt("conntrack"), accept()])),
+            rule("input", json!([dport("tcp", json!(10)), xt("addrtype"), accept()])),
+            rule("input", json!([xt("state"), dport("tcp", json!(8)), xt("comment"), accept()])),
+            rule("input", json!([dport("tcp", json!(9)), xt("recent"), accept()])),
+            rule("input", json!([{ "xt": { "type": "target", "name": "LOG" } }])),
+            rule("input", json!([{ "xt": { "type": "target", "name": "REJECT" } }])),
+        ];
+        for (port, expected) in [
+            (6, blocked()),
+            (7, Passage::Free),
+            (8, Passage::Free),
+            (9, perhaps()),
+            (10, perhaps()),
         ] {
             assert_eq!(passage(&entries, Port::Tcp(port)), expected, "{port}");
         }

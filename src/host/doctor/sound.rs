@@ -4,7 +4,6 @@
 
 use super::{Finding, Running, Subject};
 use crate::audio::pactl::Error;
-use crate::audio::pulse;
 use crate::code::Code;
 use crate::conf::{Audio, Capture};
 
@@ -17,14 +16,14 @@ pub(super) fn check(subject: &Subject, running: &Running) -> Vec<Finding> {
     if subject.conf.capture == Capture::Test {
         return vec![Finding::well(code, "test tones, as Capture says")];
     }
-    let finding = match (pulse::load(), running.sound_server.name()) {
-        (Ok(()), Ok(name)) => Finding::well(code, format_args!("{name} answers")),
-        (Err(error), _) => Finding::broken(code, error).remedy("install libpulse0"),
-        (_, Err(Error::Missing)) => {
+    // pactl asks by the library that sound is recorded with, which thus need not be loaded here.
+    let finding = match running.sound_server.name() {
+        Ok(name) => Finding::well(code, format_args!("{name} answers")),
+        Err(Error::Missing) => {
             Finding::broken(code, "there is no pactl").remedy("install pulseaudio-utils")
         }
-        (_, Err(error @ Error::System(_))) => Finding::broken(code, error),
-        (_, Err(error)) => Finding::broken(code, format_args!("no sound server answers ({error})"))
+        Err(error @ Error::System(_)) => Finding::broken(code, error),
+        Err(error) => Finding::broken(code, format_args!("no sound server answers ({error})"))
             .remedy("start pipewire-pulse or pulseaudio as this user"),
     };
     vec![finding]

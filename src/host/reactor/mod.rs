@@ -21,7 +21,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use punktfunk_core::net::Interface;
 use punktfunk_core::net::clock;
-use punktfunk_core::net::process::{Signal, Signals};
+use punktfunk_core::net::process::{self, Signal, Signals};
 use punktfunk_core::proto::http;
 use rustls::ServerConfig;
 
@@ -510,6 +510,7 @@ impl Reactor {
         let job = move || {
             let report = doctor::report(&doctor::examine(subject), Some(&conf));
             let _ = reply.try_send(Ok(mgmt::route::Report(report)));
+            process::release_memory();
             Done::Examined
         };
         // An error drops the reply, which is an answer too.
