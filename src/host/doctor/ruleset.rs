@@ -537,6 +537,31 @@ mod tests {
     }
 
     #[test]
+    fn no_change_of_a_ruleset_is_more_than_another_verdict() {
+        let state = state(json!(["established", "new"]));
+        let range = dport("tcp", json!({ "set": [7, { "range": [80, 90] }, "@mine"] }));
+        let map = json!({ "vmap": { "key": { "meta": { "key": "iifname" } }, "data":
+            { "set": [["lo", { "accept": null }], ["x", { "jump": { "target": "input" } }]] } } });
+        let entries = [
+            chain("input", Some("drop")),
+            rule("input", json!([state, range, { "xt": { "type": "match", "name": "x" } }, map])),
+        ];
+        let text = json!({ "nftables": entries }).to_string();
+        for at in 0..text.len() {
+            for byte in *b"0\"[]{}:,-x\x80" {
+                let mut changed = text.clone().into_bytes();
+                changed[at] = byte;
+                if let Ok(document) = serde_json::from_slice::<Value>(&changed)
+                    && let Some(ruleset) = Ruleset::parse(&document)
+                {
+                    ruleset.passage(Port::Tcp(80));
+                    ruleset.passage(Port::Udp(5353));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_ruleset_is_none() {
         for document in [json!(null), json!([]), json!({ "nftables": {} }), json!("x")] {
             assert!(Ruleset::parse(&document).is_none(), "{document}");
