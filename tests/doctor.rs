@@ -1,5 +1,8 @@
 //! punktfunkctl doctor: the real daemon, with what it needs and without, and no daemon at all.
 
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "gamestream/peer.rs"]
+mod peer;
 mod support;
 
 use std::fs;
@@ -9,9 +12,12 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::{Value, json};
 use support::sway::Sway;
 use support::{
-    Daemon, Folder, USER, command, eventually, free_port, is_root, need_encoders, output, program,
-    tool, write_conf,
+    Daemon, Folder, USER, attribute, command, eventually, free_port, is_root, need_encoders,
+    output, paired_folder, program, tool, write_conf,
 };
+
+/// What a client says when it launches an app.
+const KEYS: &str = "rikey=000102030405060708090a0b0c0d0e0f&rikeyid=-1";
 
 const MANUAL: &str = include_str!("../man/punktfunkctl.8");
 
@@ -429,4 +435,32 @@ fn a_fault_has_the_same_code_in_the_log() {
     assert_eq!(doctor.remedy("PF-M01"), "name one with MdnsInterface");
     assert_eq!(status, 3);
     assert!(log.trim_end().ends_with("[PF-P01]"), "{log}");
+}
+
+#[test]
+fn a_client_that_is_refused_is_told_the_code_that_doctor_names() {
+    let launch = |daemon: &Daemon| {
+        let (_, apps) = daemon.api("GET", "/v1/apps", "");
+        let target = format!("/launch?appid={}&{KEYS}", apps["apps"][0]["id"]);
+        let answer = peer::ask(daemon, "p-256", &target);
+        attribute(answer.text(), "status_message").unwrap_or_default().to_owned()
+    };
+    let without_sway = paired_folder(&["p-256"]);
+    let nowhere = without_sway.path().join("bin").display().to_string();
+    let without_sway = start(without_sway, "", &[("PATH", &nowhere)]);
+    // A program without the plug-in beside it.
+    let without_encoders = paired_folder(&["p-256"]);
+    let bin = without_encoders.folder("bin", 0o755);
+    fs::copy(program("punktfunkd"), bin.join("punktfunkd")).unwrap();
+    let without_encoders = start(without_encoders, "Capture test", &[]);
+    without_encoders.wait_log("encoders: none, so there will be no session [PF-E01]");
+
+    for (daemon, code) in [(&without_sway, "PF-D01"), (&without_encoders, "PF-E01")] {
+        let (told, doctor) = (launch(daemon), Doctor::ask(daemon));
+
+        assert!(told.ends_with(&format!(" [{code}]")), "{told}");
+        daemon.wait_log(&format!(" [{code}]"));
+        doctor.what(code, "broken");
+        assert_eq!(doctor.status, 1);
+    }
 }

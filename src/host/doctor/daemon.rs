@@ -33,6 +33,13 @@ pub(super) fn user() -> String {
     name_of(process::uid())
 }
 
+/// The first group of that user.
+pub(super) fn group() -> String {
+    let user = process::user_by_uid(process::uid()).ok().flatten();
+    let name = user.and_then(|user| process::group_by_id(user.gid).ok().flatten());
+    name.unwrap_or_else(|| "input".to_owned())
+}
+
 fn name_of(uid: u32) -> String {
     let user = process::user_by_uid(uid).ok().flatten();
     user.map_or(format!("uid {uid}"), |user| user.name)

@@ -12,16 +12,14 @@ use super::{Finding, Running, Subject, daemon};
 use crate::code::Code;
 
 const UINPUT: &str = "/dev/uinput";
-/// Who may write the device on a machine that has no rule for it: nobody but root.
-const RULE: &str =
-    "scripts/install brings a rule for udev; 'udevadm trigger /dev/uinput' applies it";
-
+const RULES: &str = "/etc/udev/rules.d/60-punktfunk.rules";
 /// Whether this user may make gamepads.
 pub(super) fn check(_: &Subject, _: &Running) -> Vec<Finding> {
     let opened = OpenOptions::new().write(true).open(UINPUT).map(drop);
     let metadata = fs::metadata(UINPUT).ok();
     let access = metadata.map(|it| Access { mode: it.mode(), uid: it.uid(), gid: it.gid() });
-    vec![judge(opened, access, &daemon::user())]
+    let (user, group) = (daemon::user(), daemon::group());
+    vec![judge(opened, access, &user, &group)]
 }
 
 /// Whose the device is.
@@ -31,7 +29,7 @@ struct Access {
     gid: u32,
 }
 
-fn judge(opened: io::Result<()>, access: Option<Access>, user: &str) -> Finding {
+fn judge(opened: io::Result<()>, access: Option<Access>, user: &str, group: &str) -> Finding {
     let error = match opened {
         Ok(()) => return Finding::well(Code::Uinput, format_args!("{UINPUT} may be written")),
         Err(error) => error,
@@ -59,7 +57,10 @@ fn judge(opened: io::Result<()>, access: Option<Access>, user: &str) -> Finding 
     match process::group_by_id(gid) {
         Ok(Some(group)) if gid != 0 && mode & 0o020 != 0 => note(&what)
             .remedy(format_args!("usermod -aG {group} {user}, then log in or start anew")),
-        _ => note(&what).remedy(RULE),
+        _ => note(&what).remedy(format_args!(
+            "echo 'KERNEL==\"uinput\", GROUP=\"{group}\", MODE=\"0660\"' >{RULES} && udevadm control \
+             --reload && udevadm trigger {UINPUT}"
+        )),
     }
 }
 
@@ -78,15 +79,15 @@ mod tests {
             (error(libc::ENODEV), access(0o600, 0), "modprobe uinput"),
             (error(libc::EPERM), access(0o660, tty), "DeviceAllow"),
             (error(libc::EACCES), access(0o20_660, tty), "usermod -aG tty den"),
-            (error(libc::EACCES), access(0o20_600, tty), "udev"),
-            (error(libc::EACCES), access(0o20_660, 0), "udev"),
+            (error(libc::EACCES), access(0o20_600, tty), "GROUP=\"family\""),
+            (error(libc::EACCES), access(0o20_660, 0), "GROUP=\"family\""),
         ];
         for (opened, access, remedy) in table {
-            let finding = judge(opened, access, "den");
+            let finding = judge(opened, access, "den", "family");
 
             assert_eq!(finding.state, State::Note);
             assert!(finding.remedy.as_ref().unwrap().contains(remedy), "{finding:?}");
         }
-        assert_eq!(judge(Ok(()), None, "den").state, State::Well);
+        assert_eq!(judge(Ok(()), None, "den", "family").state, State::Well);
     }
 }
