@@ -13,6 +13,7 @@ mod attached;
 mod ipc;
 pub mod journal;
 mod keeper;
+pub mod look;
 mod private;
 mod process;
 mod sway;
@@ -28,7 +29,7 @@ pub use self::app::App;
 use self::attached::Attached;
 use self::journal::Journal;
 use self::private::Private;
-pub use self::sway::Desktop;
+use self::sway::Desktop;
 use crate::conf::Display as Kind;
 use crate::state;
 
@@ -100,26 +101,6 @@ impl Displays {
         (!is_there).then(|| Error::Missing("sway").to_string())
     }
 
-    /// What there is for displays now, and what is missing.
-    pub fn look(&self) -> Sight {
-        let is_missing = |name: &&str| app::find(name, &self.surroundings).is_none();
-        let directory = self.surroundings.xdg_runtime.clone();
-        let desktop = directory.as_deref().and_then(sway::find);
-        let sway = desktop.as_ref().map(|desktop| desktop.process.pid);
-        Sight {
-            sway: app::find("sway", &self.surroundings),
-            others: directory.as_deref().map_or_else(Vec::new, |it| sway::others(it, sway)),
-            missing: [TERMINAL, "swaybg", "Xwayland"].into_iter().filter(is_missing).collect(),
-            desktop,
-            directory,
-        }
-    }
-
-    /// Changes for sessions that are not undone.
-    pub fn change_count(&self) -> usize {
-        self.journal.entries().len()
-    }
-
     fn terminal(&self) -> Option<App> {
         let program = app::find(TERMINAL, &self.surroundings)?;
         // The shell of a user for services ends at once, so it is not asked for.
@@ -130,21 +111,6 @@ impl Displays {
         let shell = named.or_else(found).unwrap_or_else(|| "sh".into());
         Some(App { title: TERMINAL.into(), argv: vec![program.into(), shell], ..App::default() })
     }
-}
-
-/// What there is for displays.
-#[derive(Clone, Debug, Default)]
-pub struct Sight {
-    /// Where desktops of this user are looked for.
-    pub directory: Option<PathBuf>,
-    /// The sway that runs.
-    pub desktop: Option<Desktop>,
-    /// The program that would be started.
-    pub sway: Option<PathBuf>,
-    /// Programs that a sway of a session's own would have in it.
-    pub missing: Vec<&'static str>,
-    /// Compositors that are not the sway that runs, with their pids.
-    pub others: Vec<String>,
 }
 
 /// A display, which is gone with this, as are the programs in it.

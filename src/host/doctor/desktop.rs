@@ -13,7 +13,7 @@ use super::{Finding, PROGRAM_TIME_MAX, Running, SYSTEM_PATH, Subject, line};
 use crate::child;
 use crate::code::Code;
 use crate::conf::{Capture, Display};
-use crate::display::{Desktop, Sight};
+use crate::display::look::Sight;
 use crate::inject::desk::Link;
 use crate::inject::wayland;
 
@@ -47,7 +47,7 @@ fn check_desktop(wanted: &Display, sight: &Sight) -> Finding {
         )
         .remedy("start sway as this user, or set Display auto");
     };
-    let Desktop { process, version, .. } = desktop;
+    let (process, version) = (desktop.process, &desktop.version);
     let Display::Mirror(name) = wanted else {
         let what = "sessions get an output of it";
         return Finding::well(

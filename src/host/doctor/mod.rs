@@ -101,7 +101,7 @@ pub struct Running {
     pub listen: Vec<(String, String)>,
     /// The name that is announced and on which interfaces, where it is.
     pub announced: Option<(String, Vec<String>)>,
-    /// Whether a session is there, or is about to go.
+    /// Whether a session or an app is there, or a session is about to go.
     pub has_sessions: bool,
 }
 

@@ -501,7 +501,9 @@ impl Reactor {
             choice,
             listen: doors.chain(ports).collect(),
             announced: announced.map(|it| (it.instance().to_owned(), it.interfaces())),
-            has_sessions: !daemon.sessions.all().is_empty() || !self.streams.is_idle(),
+            has_sessions: !daemon.sessions.all().is_empty()
+                || !daemon.sessions.runs().is_empty()
+                || !self.streams.is_idle(),
         };
         let (conf, load) = (daemon.conf.clone(), Arc::clone(&self.parts.load));
         let variables = self.parts.variables.clone();
