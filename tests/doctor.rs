@@ -110,14 +110,15 @@ impl Net {
         assert!(ran.status.success(), "{script}: {}", String::from_utf8_lossy(&ran.stderr));
     }
 
-    /// The daemon there.
-    fn daemon(&self, port: u16, lines: &str) -> Daemon {
-        let daemon = Daemon::begin(Folder::with_identity(), port, lines, |command| {
+    /// The daemon there, with this more in its environment.
+    fn daemon(&self, folder: Folder, lines: &str, variables: &[(&str, &str)]) -> Daemon {
+        let daemon = Daemon::begin(folder, free_port(), lines, |command| {
             let mut there = self.enter_as_user();
             there.arg(command.get_program()).args(command.get_args()).env_clear();
             for (name, value) in command.get_envs() {
                 there.env(name, value.unwrap_or_default());
             }
+            there.envs(variables.iter().copied());
             let log = fs::File::options().append(true).open(log_beside(command)).unwrap();
             there.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
             *command = there;
@@ -211,8 +212,9 @@ fn a_daemon_that_has_what_it_needs_is_told_so() {
     let folder = Folder::with_identity();
     let sound = Sound::start(&folder);
     let runtime = sway.socket().parent().unwrap().display().to_string();
-    let daemon =
-        start(folder, "", &[("XDG_RUNTIME_DIR", &runtime), ("PULSE_SERVER", &sound.address)]);
+    let variables = [("XDG_RUNTIME_DIR", runtime.as_str()), ("PULSE_SERVER", &sound.address)];
+    let net = Net::new();
+    let daemon = net.daemon(folder, "", &variables);
     daemon.wait_log("encoders: h264: ");
 
     let doctor = Doctor::ask(&daemon);
@@ -227,6 +229,7 @@ fn a_daemon_that_has_what_it_needs_is_told_so() {
     assert!(display.contains(&format!("(pid {}) runs", sway.pid())), "{display}");
     assert!(doctor.what("PF-E01", "well").contains("h264 by "), "{doctor:?}");
     assert_eq!(doctor.what("PF-S01", "well"), "pulseaudio answers");
+    assert_eq!(doctor.what("PF-N01", "well"), "eth0 192.0.2.1");
     let ports = doctor.what("PF-P01", "well");
     assert!(ports.contains(&format!("http [::]:{}", daemon.port)), "{ports}");
     // Rules are for root, which neither the daemon nor whoever asks here is.
@@ -307,7 +310,7 @@ fn a_desktop_that_has_gone_is_noticed_when_it_is_asked_for_the_next_time() {
 #[test]
 fn a_packet_filter_that_drops_is_seen_by_root_and_the_command_that_is_named_helps() {
     let net = Net::new();
-    let daemon = net.daemon(free_port(), "Capture test\nMdns yes");
+    let daemon = net.daemon(Folder::with_identity(), "Capture test\nMdns yes", &[]);
     daemon.wait_log("mdns: announcing");
     let open = net.doctor(&daemon.socket(), &[]);
 
@@ -354,7 +357,7 @@ fn programs_at_the_ports_are_named() {
     let conf = write_conf(&folder, 47_989, "").display().to_string();
 
     let stopped = net.doctor(Path::new("/nowhere/control"), &["--conf", &conf]);
-    let daemon = net.daemon(free_port(), "Capture test");
+    let daemon = net.daemon(Folder::with_identity(), "Capture test", &[]);
     let beside = net.doctor(&daemon.socket(), &[]);
     let _ = other.kill();
     let _ = other.wait();

@@ -251,7 +251,7 @@ pub fn report(findings: &[Finding], conf: Option<&Conf>) -> Value {
     })
 }
 
-/// A port as words for nft have it: `tcp/47989`.
+/// A port in the report, such as `tcp/47989`.
 fn emit_port(port: Port) -> String {
     match port {
         Port::Tcp(port) => format!("tcp/{port}"),
@@ -351,10 +351,10 @@ mod tests {
             (Code::Clock, Look::Always(answer)),
         ];
 
-        let findings = examine_by(CHECKS, subject(&[]), Duration::from_millis(500));
+        let findings = examine_by(CHECKS, subject(&[]), Duration::from_secs(3));
 
         let expected = [
-            Finding::note(Code::Sound, "not known: nothing heard for 500 ms"),
+            Finding::note(Code::Sound, "not known: nothing heard for 3000 ms"),
             Finding::well(Code::Clock, "a"),
             Finding::well(Code::TimeSync, "b"),
         ];
