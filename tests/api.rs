@@ -143,6 +143,8 @@ fn call_everything(daemon: &Daemon, way: &Way) -> Vec<Call> {
     call("GET", "/openapi.json", "", 200);
     call("GET", "/v1/version", "", 200);
     call("GET", "/v1/status", "", 200);
+    call("GET", "/v1/doctor", "", 200);
+    call("POST", "/v1/doctor", "", 405);
     call("GET", "/v1/apps?x=y", "", 200);
     let clients = call("GET", "/v1/clients", "", 200);
     assert_eq!(clients["clients"].as_array().unwrap().len(), 3);

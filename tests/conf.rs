@@ -238,7 +238,9 @@ fn a_reload_takes_what_can_change_and_names_what_needs_a_restart() {
     for line in [
         "info   configuration: HostName after, was before".to_owned(),
         "info   configuration: LogLevel debug, was info".to_owned(),
-        format!("warn   configuration: GameStreamPort {other}, was {port}: needs a restart"),
+        format!(
+            "warn   configuration: GameStreamPort {other}, was {port}: needs a restart [PF-C01]"
+        ),
     ] {
         assert!(log.lines().any(|it| it.ends_with(&line)), "{line}\n{log}");
     }

@@ -1,6 +1,9 @@
 //! Input of clients at a real compositor, as programs of its desktop see it.
 
 #[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/code.rs"]
+mod code;
+#[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../src/host/grants.rs"]
 mod grants;
 #[allow(dead_code, reason = "the daemon uses the rest")]

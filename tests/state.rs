@@ -254,7 +254,10 @@ fn a_port_in_use_is_named_with_who_holds_it() {
         assert_eq!(status, 3, "{log}");
         let line = log.lines().last().unwrap();
         assert!(line.contains("Z error  cannot listen on "), "{log}");
-        assert!(line.contains(&format!(":{port}: ")) && line.ends_with(&holder), "{log}");
+        assert!(
+            line.contains(&format!(":{port}: ")) && line.ends_with(&format!("{holder} [PF-P01]")),
+            "{log}"
+        );
         assert!(!folder.path().join("run/control").exists());
     }
 }
@@ -296,6 +299,7 @@ fn a_second_instance_is_refused_and_does_not_disturb_the_first() {
         let (status, log) = refusal(&second, &[&word]);
 
         assert_eq!(status, 6, "{log}");
+        let sentence = format!("{sentence} [PF-G01]");
         assert!(log.lines().last().unwrap().ends_with(&sentence), "{log}");
         assert_eq!(first.ctl_json(&["version"])["name"], "punktfunkd");
     }
@@ -331,7 +335,7 @@ fn a_file_in_the_place_of_the_control_socket_is_left_alone() {
     let (status, log) = refusal(&folder, &[]);
 
     assert_eq!(status, 3, "{log}");
-    assert!(log.ends_with("run/control: there is something that is no socket\n"), "{log}");
+    assert!(log.ends_with("run/control: there is something that is no socket [PF-P01]\n"), "{log}");
     assert_eq!(fs::read_to_string(file).unwrap(), "somebody's");
 }
 

@@ -38,6 +38,7 @@ pub enum Verb {
     Check(Check),
     Client(Client),
     Clients(Clients),
+    Doctor(Doctor),
     Encoders(Encoders),
     LogLevel(LogLevel),
     Pair(Pair),
@@ -138,6 +139,15 @@ pub struct Unpair {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "clients", help_triggers("-h", "--help"))]
 pub struct Clients {}
+
+/// say what is well with this machine, and the one thing to do where it is not
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "doctor", help_triggers("-h", "--help"))]
+pub struct Doctor {
+    /// where no daemon answers, the configuration that it would start with
+    #[argh(option, arg_name = "file")]
+    pub conf: Option<String>,
+}
 
 /// show what can be encoded and by what, or find it out anew
 #[derive(FromArgs, Debug)]

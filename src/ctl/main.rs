@@ -4,6 +4,7 @@
 
 mod arguments;
 mod call;
+mod doctor;
 mod print;
 mod stays;
 mod verb;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
                 false => print::text(verb, &data),
             };
             tell(&mut io::stdout(), &text);
-            ExitCode::SUCCESS
+            verb::exit(verb, &data).map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
         }
         Err(failure) => {
             match arguments.json {

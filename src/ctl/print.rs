@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::arguments::{ClientVerb, PairVerb, Verb};
 use crate::call::Failure;
-use crate::stays;
+use crate::{doctor, stays};
 
 /// The answer to a verb, in whole lines.
 pub fn text(verb: &Verb, data: &Value) -> String {
@@ -41,6 +41,7 @@ pub fn text(verb: &Verb, data: &Value) -> String {
                 }),
             )
         }
+        Verb::Doctor(_) => doctor::text(data),
         Verb::Encoders(_) => stays::encoders(data),
         Verb::LogLevel(_) => format!("{}\n", shown(&data["level"])),
         Verb::Pair(pair) => match pair.verb {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{ClientVerb, PairPin, PairVerb, RunVerb, SessionVerb, Verb};
 use crate::call::{Exit, Failure, call};
-use crate::print;
+use crate::{doctor, print};
 
 /// How often and how many times it is asked what became of a PIN: 20 s, longer than the device is
 /// given for its proof.
@@ -30,6 +30,7 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
         Verb::Check(check) => check_file(&check.file),
         Verb::Client(client) => change_client(&client.verb, sockets),
         Verb::Clients(_) => get("/v1/clients"),
+        Verb::Doctor(verb) => doctor::run(verb, sockets),
         Verb::Encoders(encoders) => match encoders.verb {
             None => get("/v1/encoders"),
             Some(_) => call(sockets, "POST", "/v1/encoders/probe", None),
@@ -59,6 +60,14 @@ pub fn run(verb: &Verb, sockets: &[PathBuf]) -> Result<Value, Failure> {
         },
         Verb::Status(_) => get("/v1/status"),
         Verb::Version(_) => get("/v1/version"),
+    }
+}
+
+/// What the data is a reason to end with, other than success.
+pub fn exit(verb: &Verb, data: &Value) -> Option<Exit> {
+    match verb {
+        Verb::Doctor(_) => doctor::exit(data),
+        _ => None,
     }
 }
 
@@ -203,11 +212,16 @@ fn ask_pin() -> io::Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Has the daemon's own program read the file: the one that lies beside this one, else the one
-/// that the shell would find.
-fn check_file(file: &str) -> Result<Value, Failure> {
+/// The daemon's own program: the one that lies beside this one, else the one that the shell would
+/// find.
+pub fn daemon_program() -> PathBuf {
     let beside = std::env::current_exe().ok().map(|path| path.with_file_name("punktfunkd"));
-    let program = beside.filter(|path| path.is_file()).unwrap_or_else(|| "punktfunkd".into());
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| "punktfunkd".into())
+}
+
+/// Has the daemon's own program read the file.
+fn check_file(file: &str) -> Result<Value, Failure> {
+    let program = daemon_program();
     let checked = Command::new(&program).args(["-t", "-c", file]).output();
     let output = checked.map_err(|error| {
         let message = format!("{}: {error}", program.display());

@@ -44,6 +44,14 @@ pub struct Arguments {
     #[argh(switch, short = 'V')]
     pub version: bool,
 
+    /// look at what keeps a daemon from starting: for punktfunkctl doctor
+    #[argh(switch, hidden_help)]
+    pub doctor: bool,
+
+    /// look whether the firewall lets packets to these ports through: for punktfunkctl doctor
+    #[argh(option, hidden_help, arg_name = "ports")]
+    pub examine_firewall: Option<String>,
+
     /// say of the encoder plug-in in a file what version it is, and exit: for the daemon itself
     #[argh(option, hidden_help, arg_name = "file")]
     pub probe_encoders: Option<String>,

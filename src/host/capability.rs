@@ -102,7 +102,7 @@ fn names_in(directory: impl AsRef<Path>, prefix: &str) -> String {
 }
 
 /// The soft limit of a line of /proc/self/limits, whose columns proc(5) gives.
-fn soft_limit(name: &str) -> Option<String> {
+pub fn soft_limit(name: &str) -> Option<String> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find(|line| line.starts_with(name))?;
     line.get(26..)?.split_whitespace().next().map(str::to_owned)

@@ -17,6 +17,7 @@ use punktfunk_core::proto::gamestream::http as document;
 use ring::rand::SystemRandom;
 
 use crate::apps::Apps;
+use crate::code::Code;
 use crate::conf::{self, Conf};
 use crate::display::{Displays, Told};
 use crate::encode::abilities::Abilities;
@@ -68,6 +69,8 @@ pub enum Effect {
     Configured,
     /// Close every connection of a client, now.
     Cut(Fingerprint),
+    /// Look at the machine, and tell whoever asks.
+    Examine(SyncSender<mgmt::Answer>),
     /// Have it known that this has happened.
     Hook(hooks::Event, Box<Told>),
     /// Read the configuration again.
@@ -243,8 +246,9 @@ impl Daemon {
                     log::error!("{error}");
                 }
                 log::error!(
-                    "configuration: kept as it was; errors in the new one: {}",
-                    details.len()
+                    "configuration: kept as it was; errors in the new one: {} [{}]",
+                    details.len(),
+                    Code::Configuration,
                 );
                 Err(mgmt::conf_refusal(details))
             }
@@ -254,7 +258,10 @@ impl Daemon {
                     log::info!("configuration: {change}");
                 }
                 for change in &reload.needs_restart {
-                    log::warn!("configuration: {change}: needs a restart");
+                    log::warn!(
+                        "configuration: {change}: needs a restart [{}]",
+                        Code::Configuration
+                    );
                 }
                 if reload.changed.is_empty() && reload.needs_restart.is_empty() {
                     log::info!("configuration: read again, nothing changed");

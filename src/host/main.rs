@@ -7,10 +7,13 @@ mod arguments;
 mod audio;
 mod capability;
 mod capture;
+mod child;
+mod code;
 mod conf;
 mod convert;
 mod daemon;
 mod display;
+mod doctor;
 mod encode;
 mod errand;
 mod grants;
@@ -49,6 +52,7 @@ use arguments::Arguments;
 use audio::journal::Journal;
 use audio::pactl::Server;
 use audio::sink::Sinks;
+use code::Code;
 use conf::{Conf, Environment, LogFormat, LogLevels, Sources};
 use daemon::Daemon;
 use display::Displays;
@@ -92,6 +96,17 @@ impl Exit {
     fn because(self, why: impl Display) -> Failure {
         Failure(self, why.to_string())
     }
+
+    /// What `punktfunkctl doctor` says of the same.
+    fn code(self) -> Option<Code> {
+        match self {
+            Exit::Bind => Some(Code::Ports),
+            Exit::Conf => Some(Code::Configuration),
+            Exit::Running => Some(Code::Daemon),
+            Exit::State => Some(Code::State),
+            Exit::Done | Exit::Fault | Exit::Usage => None,
+        }
+    }
 }
 
 /// What is taken from the environment, once.
@@ -117,6 +132,9 @@ fn main() -> ExitCode {
     if arguments.version {
         return end(print(&format!("{}\n", capability::version())));
     }
+    if let Some(ports) = &arguments.examine_firewall {
+        return end(examine_firewall(ports));
+    }
     if let Some(plugin) = &arguments.probe_encoders {
         probe_encoders(plugin, arguments.probe_backend)
     }
@@ -124,12 +142,21 @@ fn main() -> ExitCode {
     match run(&arguments, &surroundings) {
         Ok(()) => ExitCode::from(Exit::Done as u8),
         Err(Failure(exit, why)) => {
-            if !why.is_empty() {
-                ::log::error!("{why}");
+            match exit.code() {
+                _ if why.is_empty() => {}
+                Some(code) => ::log::error!("{why} [{code}]"),
+                None => ::log::error!("{why}"),
             }
             ExitCode::from(exit as u8)
         }
     }
+}
+
+/// A child of punktfunkctl that root has started, which looks whether clients get through.
+fn examine_firewall(ports: &str) -> Result<(), Failure> {
+    let found = doctor::examine_as_root(ports);
+    let found = found.ok_or_else(|| Exit::Usage.because("ports are as in tcp/47989,udp/47998"))?;
+    print(&format!("{found}\n"))
 }
 
 /// A child of the daemon, which asks what can be encoded; see `encode::probe`.
@@ -183,6 +210,9 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure
             })
         }
     };
+    if arguments.doctor {
+        return examine(surroundings, Arc::new(load));
+    }
     let conf = load().map_err(|errors| {
         let prefix = if surroundings.has_journal { "<3>" } else { "" };
         for error in &errors {
@@ -211,6 +241,22 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> Result<(), Failure
     let signals = Signals::open().map_err(|error| Exit::Fault.because(error))?;
     let reactor = prepare(conf, surroundings, signals, Arc::new(load), Box::new(configure_log))?;
     reactor.run().map_err(|error| Exit::Fault.because(format!("loop: {error}")))
+}
+
+/// What keeps a daemon from starting, for punktfunkctl, which does not reach one.
+fn examine(surroundings: &Surroundings, load: doctor::Load) -> Result<(), Failure> {
+    // With errors in the configuration, the rest is looked at as if there were none.
+    let defaults =
+        || conf::load(&Sources { file: None, overrides: &[], environment: &surroundings.conf });
+    let report = match load().map_err(|errors| (errors, defaults())) {
+        Ok(conf) | Err((_, Ok(conf))) => {
+            let variables = surroundings.variables.clone();
+            let subject = doctor::Subject { conf: conf.clone(), load, variables, running: None };
+            doctor::report(&doctor::examine(subject), Some(&conf))
+        }
+        Err((errors, Err(_))) => doctor::report(&[doctor::mistakes(&errors)], None),
+    };
+    print(&format!("{report}\n"))
 }
 
 /// Opens files and binds sockets: everything that can fail before the daemon says it is ready.
@@ -253,7 +299,11 @@ fn prepare(
     if conf.priority == conf::Priority::Realtime
         && let Err(error) = process::lock_memory()
     {
-        ::log::warn!("memory: not locked, for all that Priority says: {error}");
+        let code = Code::RealTime;
+        ::log::warn!("memory: not locked, for all that Priority says: {error} [{code}]");
+    }
+    if let Some(fault) = doctor::clock_fault(clock::unix_s()) {
+        ::log::warn!("clock: {fault} [{}]", Code::Clock);
     }
     let now = clock::now();
     let ports = open_ports(&conf, now)?;
@@ -282,6 +332,8 @@ fn prepare(
         doors,
         ports,
         prober: probe::Program::new(SELF, surroundings.variables.iter().cloned()),
+        sound_server: surroundings.sound_server.clone(),
+        variables: surroundings.variables.clone(),
         descriptor_count,
         directory,
         tls,
@@ -416,13 +468,16 @@ fn open_mdns(conf: &Conf, host_label: &str, bound: &[IpAddr], now: Instant) -> O
     match Mdns::open(&instance, host_label, kinds, bound, &conf.mdns_interfaces, now) {
         Ok(mdns) => {
             match mdns.interfaces().as_slice() {
-                [] => ::log::warn!("mdns: no interface to announce {instance:?} on yet"),
+                [] => {
+                    let code = Code::Mdns;
+                    ::log::warn!("mdns: no interface to announce {instance:?} on yet [{code}]");
+                }
                 names => ::log::info!("mdns: announcing {instance:?} on {}", names.join(", ")),
             }
             Some(mdns)
         }
         Err(error) => {
-            ::log::warn!("mdns: off: {error}");
+            ::log::warn!("mdns: off: {error} [{}]", Code::Mdns);
             None
         }
     }

@@ -1,5 +1,6 @@
 //! The one place that asks the time.
 
+use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long before its time a wait is spent awake: timers are late by as much, half of the time.
@@ -66,6 +67,18 @@ pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_micros() as u64)
 }
 
+/// Whether somebody keeps this machine's time together with that of others (adjtimex(2)).
+pub fn is_synchronised() -> io::Result<bool> {
+    // SAFETY: all zeroes is a timex, and one that changes nothing.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: a whole timex that outlives the call.
+    match unsafe { libc::adjtimex(&raw mut state) } {
+        -1 => Err(io::Error::last_os_error()),
+        libc::TIME_ERROR => Ok(false),
+        _ => Ok(state.status & libc::STA_UNSYNC == 0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +88,11 @@ mod tests {
         // SAFETY: a timespec that outlives the call.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+
+    #[test]
+    fn the_kernel_says_whether_the_time_is_that_of_others() {
+        assert_eq!(is_synchronised().unwrap(), is_synchronised().unwrap());
     }
 
     #[test]

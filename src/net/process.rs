@@ -100,6 +100,26 @@ pub fn group_by_name(name: &str) -> io::Result<Option<u32>> {
     Ok(Some(unsafe { entry.assume_init() }.gr_gid))
 }
 
+/// The name of the group with that id, if there is one.
+pub fn group_by_id(group: u32) -> io::Result<Option<String>> {
+    let mut entry = MaybeUninit::<libc::group>::uninit();
+    let mut buffer = vec![0 as libc::c_char; ENTRY_LEN_MAX];
+    let mut found = ptr::null_mut();
+    let (place, len) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: `place` has `len` writable bytes, the rest is local.
+    let result = unsafe { libc::getgrgid_r(group, entry.as_mut_ptr(), place, len, &mut found) };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    if found.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: a non-null result says that the call filled `entry`, whose name ends with a NUL and
+    // lies in `buffer`, which lives to the end of this function.
+    let name = unsafe { CStr::from_ptr(entry.assume_init().gr_name) };
+    Ok(Some(name.to_string_lossy().into_owned()))
+}
+
 /// Whether this process is in that group.
 pub fn has_group(group: u32) -> bool {
     // SAFETY: no arguments, never fails.
@@ -432,5 +452,7 @@ mod tests {
             assert_eq!(group_by_name(name).unwrap(), None);
         }
         assert_eq!(group_by_name("root").unwrap(), Some(0));
+        assert_eq!(group_by_id(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(group_by_id(u32::MAX - 7).unwrap(), None);
     }
 }

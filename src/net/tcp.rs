@@ -1,12 +1,10 @@
-//! Listening sockets, and who else holds a port.
+//! Listening sockets.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use super::sockaddr::{Name, check};
-use crate::proto::hex;
 
 /// Connections that the kernel completes before we accept them. One more is made to try again a
 /// second later, so a flood must not fill this between two turns.
@@ -61,53 +59,6 @@ pub fn unix_peer(socket: &impl AsRawFd) -> io::Result<UnixPeer> {
     Ok(UnixPeer { pid: credentials.pid, uid: credentials.uid })
 }
 
-/// The program that listens on a TCP port, as `name (pid 123)`. `None` where the kernel does not
-/// show it to us: it is another user's, or in another namespace.
-pub fn holder(port: u16) -> Option<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let inodes: Vec<u64> = tables
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| listening_inodes(&table, port))
-        .collect();
-    let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        let Ok(files) = fs::read_dir(process.path().join("fd")) else {
-            continue;
-        };
-        for file in files.flatten() {
-            let is_it = fs::read_link(file.path())
-                .is_ok_and(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()));
-            if is_it {
-                let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-                return Some(format!("{} (pid {pid})", name.trim_end()));
-            }
-        }
-    }
-    None
-}
-
-/// Inodes of the listening sockets on `port` in a table as proc(5) describes /proc/net/tcp.
-fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
-    const LISTEN: &str = "0A";
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let mut fields = line.split_ascii_whitespace();
-            let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
-            let state = fields.nth(1)?;
-            let inode = fields.nth(5)?.parse().ok()?;
-            let local_port = u16::from_be_bytes(hex::parse_array(local_port)?);
-            (local_port == port && state == LISTEN).then_some(inode)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
@@ -126,33 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_of_a_port_is_named() {
-        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-        let port = listener.local_addr().unwrap().port();
-
-        let name = holder(port).unwrap();
-
-        assert!(name.ends_with(&format!("(pid {})", std::process::id())), "{name}");
-    }
-
-    #[test]
     fn a_port_in_use_is_an_error() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
 
         let error = listen(listener.local_addr().unwrap()).unwrap_err();
 
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[test]
-    fn tables_of_the_kernel_are_read_whatever_they_hold() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-             0: 00000000:BB75 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1\n   \
-             1: 00000000:BB75 00000000:0000 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1\n\
-             garbage\n\n1: :\n";
-
-        assert_eq!(listening_inodes(table, 0xbb75), [4242]);
-        assert_eq!(listening_inodes(table, 80), [0; 0]);
-        assert_eq!(listening_inodes("", 80), [0; 0]);
     }
 }

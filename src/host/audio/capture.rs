@@ -15,6 +15,7 @@ use super::metronome::Metronome;
 use super::pulse::{self, Recorder};
 use super::retry::{Retry, Step};
 use super::sink::{self, Plan, Sinks};
+use crate::code::Code;
 
 /// Bytes of stack for an attempt, which starts programs and speaks to the server.
 const STACK_LEN: usize = 256 * 1024;
@@ -147,7 +148,7 @@ impl Capture {
 
     fn lose(&mut self, error: &Error) {
         if self.retry.on_loss(clock::now()) {
-            self.news = Some(format!("no sound: {error}"));
+            self.news = Some(format!("no sound: {error} [{}]", Code::Sound));
         }
     }
 }

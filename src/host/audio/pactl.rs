@@ -3,21 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use mio::unix::pipe::Receiver;
-use mio::{Events, Interest, Poll, Token};
-use punktfunk_core::net::clock;
+use crate::child::{self, End};
 
 /// A call that takes longer is ended. Servers answer within milliseconds.
 const CALL_TIME_MAX: Duration = Duration::from_secs(3);
-/// Between two looks at a program that has closed its outputs and not ended yet.
-const END_INTERVAL: Duration = Duration::from_millis(1);
-/// Bytes of each output that are taken; a busy server lists some tens of kB.
-const OUTPUT_LEN_MAX: usize = 1024 * 1024;
 /// Where pactl is looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -93,6 +87,13 @@ impl Server {
         Ok(name.map(str::to_owned))
     }
 
+    /// What the server calls itself.
+    pub fn name(&self) -> Result<String, Error> {
+        let info = self.call(&["info"])?;
+        let name = info.lines().find_map(|line| line.strip_prefix("Server Name:"));
+        Ok(name.unwrap_or("a server without a name").trim().to_owned())
+    }
+
     /// Makes a sink the default.
     pub fn set_default_sink(&self, name: &str) -> Result<(), Error> {
         self.call(&["set-default-sink", name]).map(drop)
@@ -133,25 +134,17 @@ impl Server {
         arguments: &[&str],
         time_max: Duration,
     ) -> Result<String, Error> {
-        let deadline = clock::now() + time_max;
         let mut command = Command::new(program);
         command.args(arguments).env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
         command.envs(self.address.iter().map(|value| ("PULSE_SERVER", value)));
         command.envs(self.runtime_directory.iter().map(|value| ("XDG_RUNTIME_DIR", value)));
         command.envs(self.home.iter().map(|value| ("HOME", value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| match error.kind() {
+        let ended = child::run(&mut command, time_max).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Missing,
             _ => Error::System(error),
         })?;
-        let ended = finish(&mut child, deadline);
-        if !matches!(ended, Ok(Some(_))) {
-            // It may have ended by itself just now.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
         let verb = || arguments.first().copied().unwrap_or_default().to_owned();
-        let Some(End { status, stdout, stderr }) = ended.map_err(Error::System)? else {
+        let Some(End { status, stdout, stderr }) = ended else {
             return Err(Error::TimedOut { verb: verb() });
         };
         if status.success() {
@@ -161,69 +154,6 @@ impl Server {
         let text = text.lines().rev().find(|line| !line.trim().is_empty());
         let text = text.map_or_else(|| status.to_string(), |line| line.trim().to_owned());
         Err(Error::Refused { verb: verb(), text })
-    }
-}
-
-/// What a program left.
-struct End {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-/// Takes what the program prints until it ends; `None` when the time is over before.
-fn finish(child: &mut Child, deadline: Instant) -> io::Result<Option<End>> {
-    let missing = || io::Error::other("no pipe");
-    let stdout = Receiver::from(child.stdout.take().ok_or_else(missing)?);
-    let stderr = Receiver::from(child.stderr.take().ok_or_else(missing)?);
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(2);
-    let mut pipes = [Some(stdout), Some(stderr)];
-    let mut outputs = [Vec::new(), Vec::new()];
-    for (index, pipe) in pipes.iter_mut().flatten().enumerate() {
-        pipe.set_nonblocking(true)?;
-        poll.registry().register(pipe, Token(index), Interest::READABLE)?;
-    }
-    while pipes.iter().any(Option::is_some) {
-        for (pipe, output) in pipes.iter_mut().zip(&mut outputs) {
-            if pipe.as_mut().is_some_and(|pipe| is_at_end(pipe, output)) {
-                *pipe = None;
-            }
-        }
-        let left = deadline.saturating_duration_since(clock::now());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        if pipes.iter().any(Option::is_some) {
-            match poll.poll(&mut events, Some(left)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => {}
-            }
-        }
-    }
-    let [stdout, stderr] = outputs;
-    while clock::now() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(End { status, stdout, stderr }));
-        }
-        clock::sleep_until(clock::now() + END_INTERVAL);
-    }
-    Ok(None)
-}
-
-/// Takes what is there; true when nothing more comes. What is too much is not looked at.
-fn is_at_end(pipe: &mut Receiver, output: &mut Vec<u8>) -> bool {
-    let mut bytes = [0; 4096];
-    loop {
-        match pipe.read(&mut bytes) {
-            Ok(0) => return true,
-            Ok(len) => {
-                let room = OUTPUT_LEN_MAX.saturating_sub(output.len());
-                output.extend_from_slice(&bytes[..len.min(room)]);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
-        }
     }
 }
 
@@ -292,7 +222,7 @@ mod tests {
             assert_eq!(run(script, short).unwrap_err(), "pactl -c: no answer for 3000 ms");
         }
         let much = run("head -c 3000000 /dev/zero", long).unwrap();
-        assert_eq!(much.len(), OUTPUT_LEN_MAX);
+        assert_eq!(much.len(), child::OUTPUT_LEN_MAX);
     }
 
     #[test]

@@ -364,7 +364,11 @@ fn a_server_that_hangs_is_noticed_and_taken_again() {
         rig.signal("CONT");
         until("there is sound again", || capture.read(&mut packet));
 
-        assert_eq!(told.as_deref(), Some("no sound: nothing heard for 1000 ms"), "{kind:?}");
+        assert_eq!(
+            told.as_deref(),
+            Some("no sound: nothing heard for 1000 ms [PF-S01]"),
+            "{kind:?}"
+        );
         assert_eq!(capture.poll_news().as_deref(), Some("sound is back"), "{kind:?}");
     }
 }
@@ -472,7 +476,7 @@ fn a_sink_of_the_user_is_listened_to_and_left_alone() {
             news.is_some()
         });
 
-        assert_eq!(news.unwrap(), "no sound: no sink \"none\" with a monitor", "{kind:?}");
+        assert_eq!(news.unwrap(), "no sound: no sink \"none\" with a monitor [PF-S01]", "{kind:?}");
         assert_eq!(rig.server.sinks().unwrap(), [ORIGINAL], "{kind:?}");
     }
 }

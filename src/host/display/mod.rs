@@ -13,6 +13,7 @@ mod attached;
 mod ipc;
 pub mod journal;
 mod keeper;
+pub mod look;
 mod private;
 mod process;
 pub mod script;

@@ -53,10 +53,26 @@ pub fn desktop(ipc: &Path, runtime: &Path) -> Option<Desktop> {
     let mut client = Client::connect(ipc).ok()?;
     let peer = client.peer().ok().filter(|peer| peer.uid == system::uid())?;
     let process = Process::find(peer.pid)?;
-    let wayland = sockets(runtime, |name| name.starts_with("wayland-") && !name.contains('.'));
+    let wayland = sockets(runtime, is_wayland);
     let wayland = wayland.into_iter().find(|path| leads_to(path, peer.pid))?;
     let version = client.version().ok()?.human_readable;
     Some(Desktop { process, version, ipc: ipc.to_owned(), wayland })
+}
+
+/// What else listens at Wayland sockets of the directory, for people.
+pub fn others(runtime: &Path, sway: Option<u32>) -> Vec<String> {
+    let peers = sockets(runtime, is_wayland).into_iter();
+    let peers = peers.filter_map(|path| ipc::connect(&path).and_then(|it| peer::of(&it)).ok());
+    let pids = peers.map(|peer| peer.pid).filter(|pid| Some(*pid) != sway && *pid != 0);
+    let name = |pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{} (pid {pid})", name.trim_end())
+    };
+    pids.map(name).collect()
+}
+
+fn is_wayland(name: &str) -> bool {
+    name.starts_with("wayland-") && !name.contains('.')
 }
 
 /// Files of a directory whose names are right, in their order.

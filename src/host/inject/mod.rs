@@ -13,6 +13,7 @@ use std::io::ErrorKind;
 
 use punktfunk_core::proto::input::{GamepadEvent, GamepadIndex, Input, Pointer, Wheel};
 
+use crate::code::Code;
 use crate::grants::{Grant, Grants};
 use wayland::Devices;
 
@@ -129,7 +130,7 @@ impl Injector {
     /// Says once that gamepads go nowhere.
     fn tell_of_gamepads(&mut self) {
         if !std::mem::replace(&mut self.has_told_of_gamepads, true) {
-            log::warn!("input: gamepads are refused: {}", uinput_state());
+            log::warn!("input: gamepads are refused: {} [{}]", uinput_state(), Code::Uinput);
         }
     }
 

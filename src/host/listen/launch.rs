@@ -16,6 +16,7 @@ use ring::rand::SecureRandom;
 
 use super::gamestream::{Asker, xml};
 use super::media::{AUDIO_OFFSET, CONTROL_OFFSET, RTSP_OFFSET, VIDEO_OFFSET};
+use crate::code::Code;
 use crate::conf::{self, BitDepth, Capture, Conf, Encoder, EncoderFallback, SessionConflict};
 use crate::daemon::Daemon;
 use crate::display::{self, Told};
@@ -208,11 +209,13 @@ impl Daemon {
         if self.conf.capture != Capture::Test
             && let Some(why) = self.displays.refusal()
         {
-            let message = format!("This host has no desktop to show: {why}");
+            let message = format!("This host has no desktop to show: {why} [{}]", Code::Display);
             return Err(Refusal::new(503, message));
         }
         if let Some(why) = self.choice().refusal() {
-            return Err(Refusal::new(503, format!("This host cannot encode pictures: {why}")));
+            let code = Code::Encoders;
+            let message = format!("This host cannot encode pictures: {why} [{code}]");
+            return Err(Refusal::new(503, message));
         }
         if self.conf.encryption == conf::Encryption::Required && !wanted.wishes.seals_rtsp {
             let message = "This host demands encryption, which this version of Moonlight has not";

@@ -23,6 +23,7 @@ use punktfunk_core::proto::mdns::{
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::code::Code;
 use crate::quota::Quota;
 
 /// Datagrams of either socket in one turn.
@@ -128,7 +129,7 @@ impl Mdns {
         let all = netlink::interfaces().map_err(Error::Interfaces)?;
         for name in &mdns.wanted {
             if !all.iter().any(|interface| interface.name == *name) {
-                ::log::warn!("mdns: no interface is called {name:?} now");
+                ::log::warn!("mdns: no interface is called {name:?} now [{}]", Code::Mdns);
             }
         }
         mdns.serve(all, now);
@@ -359,7 +360,7 @@ impl Endpoint {
         if self.failed.contains(&interface.index) {
             ::log::debug!("mdns: {name}: {what} by {family:?}: {error}");
         } else {
-            ::log::warn!("mdns: {name}: {what} by {family:?}: {error}");
+            ::log::warn!("mdns: {name}: {what} by {family:?}: {error} [{}]", Code::Mdns);
             self.failed.push(interface.index);
         }
     }

@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use enet::{Config, Delivery, Departure, Event, Host, Outcome, Parting, PeerId, wire};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use punktfunk_core::net::holder;
 use punktfunk_core::net::udp::{Path, UdpSocket};
 use punktfunk_core::proto::gamestream::control::CHANNEL_COUNT;
 
 use super::BindError;
+use crate::code::Code;
 use crate::session::{Media, Sessions};
 
 /// Datagrams of one socket in a turn.
@@ -95,7 +97,8 @@ impl Ports {
             log::log!(
                 level,
                 "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
-                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more",
+                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more [{}]",
+                Code::Buffers,
             );
         }
         let config = Config {
@@ -296,11 +299,11 @@ fn port_for<'a>(ports: &'a [Port], purpose: Use, path: &Path) -> Option<&'a Port
 
 impl Port {
     fn open(address: SocketAddr, purpose: Use, buffer_len: usize) -> Result<Port, BindError> {
-        let fail = |source| BindError {
-            address: format!("{address}/udp"),
-            holder: None,
-            is_control: false,
-            source,
+        let fail = |source: io::Error| {
+            let in_use = source.kind() == io::ErrorKind::AddrInUse;
+            let holder =
+                if in_use { holder::name(holder::Port::Udp(address.port())) } else { None };
+            BindError { address: format!("{address}/udp"), holder, is_control: false, source }
         };
         let (socket, bound) =
             super::bind_or_fall_back(address, UdpSocket::bind).map_err(|(_, error)| fail(error))?;

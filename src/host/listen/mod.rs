@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
+use punktfunk_core::net::holder::{self, Port};
 use punktfunk_core::net::stream::Socket;
 use punktfunk_core::net::{process, tcp};
 use table::Plane;
@@ -130,7 +131,7 @@ fn open_tcp(address: SocketAddr, plane: Plane) -> Result<Door, BindError> {
     };
     let listener = listener.map_err(|source| {
         let in_use = source.kind() == io::ErrorKind::AddrInUse;
-        let holder = if in_use { tcp::holder(address.port()) } else { None };
+        let holder = if in_use { holder::name(Port::Tcp(address.port())) } else { None };
         BindError { address: bound.to_string(), holder, is_control: false, source }
     })?;
     let socket = DoorSocket::Tcp(TcpListener::from_std(listener));

@@ -16,6 +16,7 @@ use super::rhythm::Rhythm;
 use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Services, Stage, Stats, Watch};
 use crate::capture::Next;
 use crate::capture::source::{Source, SourcePlan};
+use crate::code::Code;
 use crate::convert::Converter;
 use crate::display::Lease;
 use crate::encode::{self, Encoder, Invalidation};
@@ -146,8 +147,8 @@ impl Thread {
         let (source_plan, display) = match self.plan.display.take() {
             None => (SourcePlan::Test, None),
             Some(wanted) => {
-                let display =
-                    self.services.displays.open(wanted).map_err(|error| error.to_string())?;
+                let opened = self.services.displays.open(wanted);
+                let display = opened.map_err(|error| format!("{error} [{}]", Code::Display))?;
                 let (socket, output) = display.wayland();
                 let why = display.why();
                 self.reports.push(Report::Display(why, socket.clone(), output.clone()));
@@ -183,7 +184,8 @@ impl Thread {
 
     fn open_encoder(&self) -> Result<Encoder, String> {
         let plugin = self.services.plugins.get().map_err(|error| error.to_string())?;
-        Encoder::open(&plugin, &self.plan.encoder).map_err(|error| error.to_string())
+        let opened = Encoder::open(&plugin, &self.plan.encoder);
+        opened.map_err(|error| format!("{error} [{}]", Code::Encoders))
     }
 
     /// Returns whether there is somebody to send to; otherwise it is over.

@@ -49,7 +49,7 @@ const UNIT_COUNT: usize = 3;
 /// Reports that the reactor has not taken yet. A thread has one or two to give in its life.
 const REPORT_COUNT: usize = 16;
 /// Of the real-time priorities 1 to 99 a low one: kernel threads that serve us are above.
-const PRIORITY: u8 = 10;
+pub const PRIORITY: u8 = 10;
 /// How often a real-time thread looks whether it is a burden.
 const WATCH_TIME: Duration = Duration::from_secs(1);
 /// The share of a processor, in percent, that a real-time thread may take for so long.

@@ -7,6 +7,7 @@ mod connection;
 mod relay;
 mod streams;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -20,10 +21,12 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use punktfunk_core::net::Interface;
 use punktfunk_core::net::clock;
-use punktfunk_core::net::process::{Signal, Signals};
+use punktfunk_core::net::process::{self, Signal, Signals};
 use punktfunk_core::proto::http;
 use rustls::ServerConfig;
 
+use crate::audio::pactl::Server;
+use crate::code::Code;
 use crate::conf::{self, Conf};
 use crate::daemon::{Daemon, Effect};
 use crate::encode::abilities::Abilities;
@@ -34,13 +37,13 @@ use crate::inhibit::Inhibitor;
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
-use crate::listen::mgmt::{Engine, Facts, Post, front};
-use crate::listen::table::{Connection, FIRST_TOKEN, Key, Pool, QUEUES, Table};
+use crate::listen::mgmt::{self, Engine, Facts, Post, front};
+use crate::listen::table::{Connection, FIRST_TOKEN, Key, Plane, Pool, QUEUES, Table};
 use crate::listen::{Door, gamestream};
 use crate::notify::Notify;
 use crate::pipeline::Services;
 use crate::quota::Quota;
-use crate::{apps, state, trust};
+use crate::{apps, doctor, state, trust};
 use streams::Streams;
 
 const SIGNALS: Token = Token(0);
@@ -77,6 +80,8 @@ pub enum Done {
     Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
     Released,
+    /// The machine was looked at, and whoever asked was told.
+    Examined,
     /// What old sessions had changed is undone.
     Restored(Result<(), String>),
     /// Something was remembered that can be found out again.
@@ -96,6 +101,10 @@ pub struct Parts {
     pub prober: probe::Program,
     /// As many as this process may have.
     pub descriptor_count: usize,
+    /// Whose sound is streamed.
+    pub sound_server: Server,
+    /// The environment of this process.
+    pub variables: Vec<(OsString, OsString)>,
     pub directory: Arc<state::Directory>,
     pub tls: Arc<ServerConfig>,
     pub token: Option<front::Token>,
@@ -144,6 +153,8 @@ pub struct Reactor {
     probes: Errands<Done>,
     hooks: Hooks,
     inhibitor: Inhibitor,
+    /// What `punktfunkctl doctor` asks for, which takes seconds where something hangs.
+    examinations: Errands<Done>,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -187,6 +198,7 @@ impl Reactor {
             probes: Errands::new(Arc::clone(&waker)),
             hooks: Hooks::new(Arc::clone(&waker)),
             inhibitor: Inhibitor::new(parts.services.displays.plain_setting().clone()),
+            examinations: Errands::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -268,7 +280,10 @@ impl Reactor {
 
     /// One bounded turn for everyone.
     fn turn(&mut self, now: Instant) {
-        while let Some(done) = self.errands.poll().or_else(|| self.probes.poll()) {
+        let poll = |it: &Reactor| {
+            it.errands.poll().or_else(|| it.probes.poll()).or_else(|| it.examinations.poll())
+        };
+        while let Some(done) = poll(self) {
             self.on_done(done, now);
         }
         while let Ok(post) = self.posts.try_recv() {
@@ -305,6 +320,7 @@ impl Reactor {
                         self.remove(key, now);
                     }
                 }
+                Effect::Examine(reply) => self.examine(reply),
                 Effect::Hook(event, told) => self.run_hook(event, told, now),
                 Effect::LoadConf => {
                     let load = Arc::clone(&self.parts.load);
@@ -461,9 +477,9 @@ impl Reactor {
                 self.answer(key, &gamestream::not_found(), now);
             }
             Done::Probed(probed) => self.on_probed(*probed),
-            Done::Released | Done::Restored(Ok(())) | Done::Stored(Ok(())) => {}
+            Done::Examined | Done::Released | Done::Restored(Ok(())) | Done::Stored(Ok(())) => {}
             Done::Restored(Err(why)) => {
-                ::log::warn!("sound: sinks of old sessions stay: {why}");
+                ::log::warn!("sound: sinks of old sessions stay: {why} [{}]", Code::LeftOvers);
             }
             Done::Stored(Err(why)) => ::log::warn!("encoders: not remembered: {why}"),
             Done::Written(written) => {
@@ -490,6 +506,47 @@ impl Reactor {
         }
     }
 
+    /// Has the machine looked at for whoever asks, one after another.
+    fn examine(&mut self, reply: SyncSender<mgmt::Answer>) {
+        if self.examinations.waiting_count() > 0 {
+            // Whoever asked may have gone.
+            let _ = reply.try_send(Err(mgmt::Refusal::busy()));
+            return;
+        }
+        let daemon = &self.parts.daemon;
+        let ports = self.parts.ports.iter().flat_map(Ports::addresses);
+        let ports = ports.map(|(name, address)| (name.to_owned(), format!("{address}/udp")));
+        let doors = self.parts.doors.iter().filter(|door| door.plane != Plane::Control);
+        let doors = doors.map(|door| (door.plane.to_string(), door.address.clone()));
+        let choice = daemon.choice();
+        let announced = self.parts.mdns.as_ref();
+        let running = doctor::Running {
+            displays: Arc::clone(&self.parts.services.displays),
+            sound_server: self.parts.sound_server.clone(),
+            is_probed: daemon.prober.abilities().is_some(),
+            choice,
+            listen: doors.chain(ports).collect(),
+            announced: announced.map(|it| (it.instance().to_owned(), it.interfaces())),
+            has_sessions: !daemon.sessions.all().is_empty()
+                || !daemon.sessions.runs().is_empty()
+                || !self.streams.is_idle(),
+        };
+        let (conf, load) = (daemon.conf.clone(), Arc::clone(&self.parts.load));
+        let variables = self.parts.variables.clone();
+        let subject =
+            doctor::Subject { conf: conf.clone(), load, variables, running: Some(running) };
+        let job = move || {
+            let report = doctor::report(&doctor::examine(subject), Some(&conf));
+            let _ = reply.try_send(Ok(mgmt::route::Report(report)));
+            process::release_memory();
+            Done::Examined
+        };
+        // An error drops the reply, which is an answer too.
+        if let Err(error) = self.examinations.give(job) {
+            ::log::warn!("doctor: no thread for it: {error}");
+        }
+    }
+
     /// Has undone what displays of a process before this one have left.
     fn restore_displays(&self) {
         let displays = Arc::clone(&self.parts.services.displays);
@@ -501,7 +558,7 @@ impl Reactor {
         };
         // Commands that undo something take their time, and no file is to wait for them.
         if let Err(error) = self.probes.give(job) {
-            ::log::warn!("displays: those of old sessions stay: {error}");
+            ::log::warn!("displays: those of old sessions stay: {error} [{}]", Code::LeftOvers);
         }
     }
 
@@ -514,7 +571,7 @@ impl Reactor {
             Done::Restored(restored.map_err(|error| error.to_string()))
         };
         if let Err(error) = self.errands.give(job) {
-            ::log::warn!("sound: sinks of old sessions stay: {error}");
+            ::log::warn!("sound: sinks of old sessions stay: {error} [{}]", Code::LeftOvers);
         }
     }
 
@@ -535,8 +592,14 @@ impl Reactor {
         let is_named = daemon.encoder_directives().encoder.is_some();
         for served in choice.codecs() {
             let is_poorer = is_named && served.by.is_none_or(|service| service.is_fallback);
-            let level = if is_poorer { ::log::Level::Warn } else { ::log::Level::Info };
-            ::log::log!(level, "encoders: {served}");
+            if is_poorer {
+                ::log::warn!("encoders: {served} [{}]", Code::EncoderHardware);
+            } else {
+                ::log::info!("encoders: {served}");
+            }
+        }
+        if choice.refusal().is_some() {
+            ::log::warn!("encoders: none, so there will be no session [{}]", Code::Encoders);
         }
     }
 

@@ -13,6 +13,7 @@ use mio::{Interest, Token};
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
+use crate::code::Code;
 use crate::display::Told;
 use crate::hooks::Event;
 use crate::inhibit;
@@ -224,7 +225,7 @@ impl Reactor {
             Done::Devices(id, opened.map(Box::new))
         };
         if let Err(error) = self.probes.give(job) {
-            log::warn!("session {id}: no input: {error}");
+            log::warn!("session {id}: no input: {error} [{}]", Code::Input);
         }
     }
 
@@ -232,7 +233,9 @@ impl Reactor {
     pub(super) fn attach(&mut self, id: u32, opened: Result<Box<Devices>, String>) {
         let devices = match opened {
             Ok(devices) => devices,
-            Err(why) => return log::warn!("session {id}: no input: {why}"),
+            Err(why) => {
+                return log::warn!("session {id}: no input: {why} [{}]", Code::Input);
+            }
         };
         let Some(devices) = self.parts.daemon.sessions.attach(id, *devices) else {
             return; // it is over

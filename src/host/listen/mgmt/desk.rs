@@ -26,6 +26,7 @@ impl Daemon {
             Command::Apps => Ok(self.apps_report()),
             Command::Clients => Ok(self.clients_report(facts)),
             Command::Document => Err(Refusal::no_answer()), // the engine has it
+            Command::Doctor => return self.push(Effect::Examine(reply)),
             Command::Encoders => Ok(self.encoders_report()),
             Command::EndRun { id } => self.end_run(id, now),
             Command::EndSession { id } => self.end_session(id, now),

@@ -23,6 +23,8 @@ pub enum Command {
     Apps,
     /// Paired clients.
     Clients,
+    /// What is well with the machine, and what is to be done where it is not.
+    Doctor,
     /// The description of this API.
     Document,
     /// What can be encoded, and by what.
@@ -263,6 +265,7 @@ const ROUTES: &[Route] = &[
         }
         Ok(Command::Grant { fingerprint: ask.fingerprint()?, given: grant, taken: revoke })
     }),
+    ("GET", "/v1/doctor", |_| Ok(Command::Doctor)),
     ("GET", "/v1/encoders", |_| Ok(Command::Encoders)),
     ("POST", "/v1/encoders/probe", |_| Ok(Command::ProbeEncoders)),
     ("GET", "/v1/log-level", |_| Ok(Command::LogLevel)),
@@ -571,6 +574,7 @@ mod tests {
             ("DELETE", "/v1/runs/3", "", Ok(Command::EndRun { id: 3 })),
             ("DELETE", "/v1/runs/+3", "", Err(400)),
             ("POST", "/v1/sessions/3/idr", "", Ok(Command::RequestIdr { id: 3 })),
+            ("GET", "/v1/doctor", "", Ok(Command::Doctor)),
             ("GET", "/v1/encoders", "", Ok(Command::Encoders)),
             ("POST", "/v1/encoders/probe", "", Ok(Command::ProbeEncoders)),
             ("POST", "/v1/pairings/7/pin", "{\"pin\":\"1234\"}", Err(400)),
