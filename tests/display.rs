@@ -125,7 +125,14 @@ impl Machine {
     }
 
     fn wanted(&self, kind: Kind, session: u32, mode: Mode) -> Wanted {
-        Wanted { kind, mode, session, client_name: "living room".into(), app: None }
+        Wanted {
+            kind,
+            mode,
+            session,
+            client_name: "living room".into(),
+            app: None,
+            sessions_max: 3,
+        }
     }
 
     /// A terminal that writes its environment into a file and stays.
@@ -216,6 +223,16 @@ impl Sway {
     /// Its outputs: name, and width, height and refresh.
     fn outputs(&self) -> Vec<(String, [u64; 3])> {
         outputs(&self.message(&["-r", "-t", "get_outputs"]))
+    }
+
+    /// The names of its seats.
+    fn seats(&self) -> Vec<String> {
+        let said = self.message(&["-r", "-t", "get_seats"]);
+        let seats: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let seats = seats.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().into());
+        let mut seats: Vec<String> = seats.collect();
+        seats.sort();
+        seats
     }
 
     /// The output that has the focus.
@@ -441,20 +458,26 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
         assert!(one.why().starts_with("virtual, HEADLESS-2 of sway 1."), "{}", one.why());
         assert!(other.why().starts_with("virtual, HEADLESS-3 of sway 1."), "{}", other.why());
         assert_eq!(one.wayland(), (folder.path().join("xdg/wayland-1"), "HEADLESS-2".to_owned()));
+        // Whoever came first shares the user's seat. There are as many as there may be sessions.
+        assert_eq!((one.seat(), other.seat().as_deref()), (None, Some("punktfunk-1")));
+        let seats = ["punktfunk-1", "punktfunk-2", "punktfunk-3", "seat0"];
+        assert_eq!(sway.seats(), seats);
         let named = |name: &str, mode| (name.to_owned(), numbers(mode));
         let three = [own.clone(), named("HEADLESS-2", HD), named("HEADLESS-3", ODD)];
         assert_eq!(sway.outputs(), three);
         one.set_mode(FAST).unwrap();
         assert_eq!((seen(&one), seen(&other)), ((1600, 900), (1366, 768)));
-        one.run(&machine.app("told"), &surroundings).unwrap();
-        machine.told("told", &one);
-        eventually("the window is on the output of its session", || {
-            let tree = sway.message(&["-r", "-t", "get_tree"]);
-            let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
-            let mut places = tree["nodes"].as_array().unwrap().iter();
-            let place = places.find(|it| it["name"] == "HEADLESS-2").unwrap().to_string();
-            place.contains("\"foot\"").then_some(())
-        });
+        for (display, output) in [(&mut one, "HEADLESS-2"), (&mut other, "HEADLESS-3")] {
+            display.run(&machine.app(output), &surroundings).unwrap();
+            machine.told(output, display);
+            eventually("the window is on the output of its session", || {
+                let tree = sway.message(&["-r", "-t", "get_tree"]);
+                let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
+                let mut places = tree["nodes"].as_array().unwrap().iter();
+                let place = places.find(|it| it["name"] == output).unwrap().to_string();
+                place.contains("\"foot\"").then_some(())
+            });
+        }
         assert_eq!(sway.focused(), "HEADLESS-2");
         drop(one);
         drop(other);
@@ -473,6 +496,8 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
             Display::open(&machine.wanted(Kind::Auto, 1, FAST), &surroundings, &machine.journal());
         let again = again.unwrap();
         assert_eq!(sway.outputs().len(), count.max(2));
+        assert_eq!(again.seat().as_deref(), Some("punktfunk-1"));
+        assert_eq!(sway.seats(), seats);
         assert_eq!(seen(&again), (1600, 900));
     });
 }
@@ -496,7 +521,7 @@ fn a_mirror_is_an_output_as_it_is() {
 
         assert_eq!(numbers(mirror.mode()), before[0].1);
         assert_eq!(error, "no output DP-1, there are: HEADLESS-1");
-        assert_eq!(mirror.wayland().1, "HEADLESS-1");
+        assert_eq!((mirror.wayland().1.as_str(), mirror.seat()), ("HEADLESS-1", None));
         assert_eq!(journal.entries(), []);
         drop(mirror);
         assert_eq!(sway.outputs(), before);

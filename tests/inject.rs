@@ -11,13 +11,13 @@ mod support;
 use std::fs::{self, File};
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use grants::Grants;
 use inject::Injector;
-use inject::wayland::{Devices, Error};
+use inject::wayland::{Devices, Error, Place};
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::input::{
     Area, Fraction, Gamepad, GamepadEvent, GamepadIndex, Input, Key, KeyEvent, Modifiers, Point,
@@ -111,13 +111,32 @@ impl Desktop {
         wev
     }
 
+    /// A terminal that keeps what is typed in it, and where the pointer is seen if it says so.
+    fn terminal(&mut self, name: &str) -> Typed {
+        let path = self.folder.path().join(format!("typed-{name}"));
+        let script = format!(
+            "stty raw -echo; printf '\\033[?1003h\\033[?1006h'; exec cat > {}",
+            path.display()
+        );
+        self.run(&["foot", "-a", name, "sh", "-c", &script], "foot.log");
+        eventually("foot", || {
+            let tree = self.say(&["-t", "get_tree"]);
+            (path.exists() && tree.contains(&format!("\"app_id\": \"{name}\""))).then_some(())
+        });
+        Typed { path }
+    }
+
     fn open(&self) -> Injector {
         self.open_at("HEADLESS-1", None)
     }
 
+    fn place(&self, output: &str, seat: Option<&str>) -> Place {
+        Place { socket: self.socket(), output: output.into(), seat: seat.map(Into::into) }
+    }
+
     /// A client that may do everything, with devices there.
     fn open_at(&self, output: &str, seat: Option<&str>) -> Injector {
-        let devices = Devices::open(&self.socket(), output, seat).unwrap();
+        let devices = Devices::open(&self.place(output, seat)).unwrap();
         let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
         let mut injector = Injector::new(grants, 4);
         injector.attach(devices);
@@ -166,6 +185,35 @@ impl Wev {
                 return;
             }
             assert!(clock::now() < end, "no {part:?} in\n{}", &text[seen..]);
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+    }
+}
+
+/// What a terminal has got.
+struct Typed {
+    path: PathBuf,
+}
+
+impl Typed {
+    /// All of it, without what tells of the pointer.
+    fn keys(&self) -> String {
+        let text = fs::read_to_string(&self.path).unwrap();
+        let mut parts = text.split("\u{1b}[<");
+        let first = parts.next().unwrap().to_owned();
+        first
+            + &parts
+                .map(|it| it.trim_start_matches(|it| !"Mm".contains(it)))
+                .map(|it| &it[1.min(it.len())..])
+                .collect::<String>()
+    }
+
+    /// Waits until this was typed and nothing else.
+    #[track_caller]
+    fn wait(&self, expected: &str) {
+        let end = clock::now() + PATIENCE;
+        while self.keys() != expected {
+            assert!(clock::now() < end, "{:?} instead of {expected:?}", self.keys());
             clock::sleep_until(clock::now() + Duration::from_millis(10));
         }
     }
@@ -303,7 +351,7 @@ fn pointers_move_click_and_scroll_where_the_client_does() {
 #[test]
 fn gamepads_have_no_way_through_a_compositor() {
     let desktop = Desktop::start();
-    let devices = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap();
+    let devices = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap();
     let mut injector = Injector::new(Grants::parse(["gamepad", "keyboard", "view"]).unwrap(), 4);
     injector.attach(devices);
 
@@ -392,7 +440,7 @@ fn two_clients_type_and_click_each_on_their_own_output() {
     // a moment for a seat that gets its first keyboard, so devices come before programs.
     let places = [("HEADLESS-1", "pf0"), ("HEADLESS-2", "pf1")];
     for (_, seat) in places {
-        desktop.say(&["seat", seat, "fallback", "false"]);
+        desktop.say(&["seat", seat, "attach", seat]);
     }
     let mut clients = places.map(|(output, seat)| desktop.open_at(output, Some(seat)));
     for (output, seat) in places {
@@ -422,6 +470,49 @@ fn two_clients_type_and_click_each_on_their_own_output() {
         });
         assert_eq!(typed, expected);
     }
+}
+
+#[test]
+fn devices_that_are_taken_from_their_seat_are_lost_and_those_of_the_first_seat_stay() {
+    let mut desktop = Desktop::start();
+    desktop.say(&["seat", "seat0", "fallback", "true"]);
+    desktop.say(&["seat", "pf0", "attach", "pf0"]);
+    let (mut user, mut client) = (desktop.open(), desktop.open_at("HEADLESS-1", Some("pf0")));
+    let terminal = desktop.terminal("terminal");
+    let wait_lost = |client: &mut Injector| {
+        eventually("the loss is noticed", || {
+            let devices = client.devices().unwrap();
+            devices.handle_ready();
+            devices.is_lost().then_some(())
+        });
+        client.handle(&key_event(45, true, 0));
+        assert!(client.drop_lost());
+    };
+    for key in [30, 31] {
+        press(&mut user, key, 0);
+        press(&mut client, key, 1);
+        terminal.wait(if key == 30 { "aA" } else { "aAsS" });
+    }
+
+    desktop.say(&["seat", "pf1", "attach", "pf1"]);
+
+    wait_lost(&mut client);
+    client.attach(Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap());
+    press(&mut user, 32, 0);
+    terminal.wait("aAsSd");
+    press(&mut client, 32, 1);
+    terminal.wait("aAsSdD");
+
+    // With a reload, sway removes seats that are not in its configuration, which the terminal does
+    // not survive.
+    desktop.say(&["reload"]);
+
+    wait_lost(&mut client);
+    let error = Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap_err();
+    assert_eq!(error.to_string(), "no seat \"pf0\"");
+    let devices = user.devices().unwrap();
+    devices.handle_ready();
+    assert!(!devices.is_lost());
 }
 
 #[test]
@@ -467,7 +558,7 @@ fn a_compositor_that_is_gone_is_noticed() {
     assert!(devices.is_lost());
     injector.handle(&key_event(30, false, 0));
     injector.release_all();
-    let error = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap_err();
+    let error = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap_err();
     assert!(matches!(error, Error::Connect(_)), "{error}");
 }
 
@@ -475,15 +566,16 @@ fn a_compositor_that_is_gone_is_noticed() {
 fn devices_are_for_outputs_and_seats_that_there_are() {
     fn is_send<T: Send>(_: &T) {}
     let desktop = Desktop::start();
-    let socket = desktop.socket();
-    let open =
-        |output: &str, seat| Devices::open(&socket, output, seat).map_err(|it| it.to_string());
+    let open = |output: &str, seat| {
+        Devices::open(&desktop.place(output, seat)).map_err(|it| it.to_string())
+    };
 
-    desktop.say(&["seat", "pf1", "fallback", "false"]);
+    desktop.say(&["seat", "pf1", "attach", "pf1"]);
     let own = open("HEADLESS-1", Some("pf1")).unwrap();
     is_send(&own);
     assert_eq!(open("DP-1", None).unwrap_err(), "no output \"DP-1\"");
     assert_eq!(open("HEADLESS-1", Some("pf2")).unwrap_err(), "no seat \"pf2\"");
-    let error = Devices::open(Path::new("/nowhere"), "DP-1", None).unwrap_err().to_string();
+    let nowhere = Place { socket: "/nowhere".into(), ..desktop.place("DP-1", None) };
+    let error = Devices::open(&nowhere).unwrap_err().to_string();
     assert!(error.starts_with("no connection to the compositor: "), "{error}");
 }

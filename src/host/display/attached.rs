@@ -11,6 +11,7 @@ use punktfunk_core::proto::gamestream::http::Mode;
 use super::app::{self, App};
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
+use super::seats::Seat;
 use super::sway::{self, Desktop, Removal};
 use super::{Error, Surroundings, Wanted};
 
@@ -21,6 +22,8 @@ pub struct Attached {
     mode: Mode,
     /// Only of an output that was made for the session.
     mark: Option<Mark>,
+    seat: Seat,
+    sessions_max: u32,
     journal: Arc<Journal>,
     session: u32,
     programs: Vec<Program>,
@@ -37,6 +40,7 @@ impl Attached {
     ) -> Result<Attached, Error> {
         let mut client = desktop.connect()?;
         let turn = journal.turn();
+        let seat = journal.seats().take(desktop.process, &mut client, wanted.sessions_max)?;
         let before = sway::names(&mut client)?;
         let parked = loop {
             match journal.take_parked(&desktop)? {
@@ -74,6 +78,8 @@ impl Attached {
             output: output.clone(),
             mode: wanted.mode,
             mark: Some(mark),
+            seat,
+            sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
             programs: Vec::new(),
@@ -100,11 +106,14 @@ impl Attached {
     ) -> Result<Attached, Error> {
         let output = sway::output(&mut desktop.connect()?, name)?;
         let mode = output.mode().ok_or_else(|| Error::Dark(name.to_owned()))?;
+        let seat = journal.seats().share(desktop.process);
         Ok(Attached {
             desktop,
             output: output.name,
             mode,
             mark: None,
+            seat,
+            sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
             programs: Vec::new(),
@@ -120,6 +129,11 @@ impl Attached {
     /// The name of its output.
     pub fn output(&self) -> &str {
         &self.output
+    }
+
+    /// The seat of its session, if it is not the user's.
+    pub fn seat(&self) -> Option<String> {
+        self.seat.name()
     }
 
     /// Whose desktop it is, for people.
@@ -150,7 +164,7 @@ impl Attached {
         self.desktop.process.is_alive()
     }
 
-    /// Starts a program there. On an output of the session's own, that takes the focus.
+    /// Starts a program there. On an output of the session's own, that takes the focus of its seat.
     pub fn run(
         &mut self,
         app: &App,
@@ -163,8 +177,11 @@ impl Attached {
         ];
         let told = app::Told { session: self.session, mode: self.mode, client_name };
         let command = app::command(app, surroundings, &told, own)?;
-        if self.mark.is_some() {
-            sway::focus(&mut self.desktop.connect()?, &self.output)?;
+        // Windows open where the user's seat has its focus, unless there is a rule for them.
+        let (is_own, is_shared) = (self.mark.is_some(), self.seat().is_none());
+        let mut client = self.desktop.connect()?;
+        if is_own && is_shared {
+            sway::focus(&mut client, &self.output)?;
         }
         let keeper = match self.keeper.take() {
             Some(keeper) => keeper,
@@ -175,6 +192,9 @@ impl Attached {
         let program = program?;
         let process = program.process();
         self.programs.push(program);
+        if is_own && !is_shared {
+            sway::assign(&mut client, process, &self.output)?;
+        }
         if let Some(mark) = &self.mark {
             self.journal
                 .update(mark, |it| it.programs().into_iter().for_each(|it| it.push(process)))?;

@@ -43,6 +43,7 @@ mod kind {
     pub(super) const RUN_COMMAND: u32 = 0;
     pub(super) const GET_OUTPUTS: u32 = 3;
     pub(super) const GET_VERSION: u32 = 7;
+    pub(super) const GET_SEATS: u32 = 101;
 }
 
 /// A connection to a compositor.
@@ -100,6 +101,23 @@ pub struct Version {
     pub human_readable: String,
 }
 
+/// Keyboards and pointers that have one focus.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+pub struct Seat {
+    /// Such as seat0.
+    pub name: String,
+    #[serde(default)]
+    devices: Vec<Device>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+struct Device {
+    #[serde(default)]
+    vendor: i64,
+    #[serde(default)]
+    product: i64,
+}
+
 /// What came of one command.
 #[derive(Debug, Deserialize)]
 struct Outcome {
@@ -152,6 +170,13 @@ impl Output {
     }
 }
 
+impl Seat {
+    /// Whether something one can touch belongs to it. Programs' devices have no numbers.
+    pub fn has_hardware(&self) -> bool {
+        self.devices.iter().any(|device| device.vendor != 0 || device.product != 0)
+    }
+}
+
 impl Client {
     /// Connects to the socket of that path, without waiting for one that does not accept.
     pub fn connect(path: &Path) -> Result<Client, Error> {
@@ -179,6 +204,11 @@ impl Client {
     /// All outputs that are not turned off for good.
     pub fn outputs(&mut self) -> Result<Vec<Output>, Error> {
         parse(&self.ask(kind::GET_OUTPUTS, b"")?)
+    }
+
+    /// All seats.
+    pub fn seats(&mut self) -> Result<Vec<Seat>, Error> {
+        parse(&self.ask(kind::GET_SEATS, b"")?)
     }
 
     /// Which sway it is.
@@ -295,6 +325,19 @@ mod tests {
         let rect = Rect { x: 1280, y: 0, width: 1600, height: 900 };
         assert_eq!((outputs[0].mode(), outputs[0].rect), (Some(mode), rect));
         assert_eq!((outputs[1].name.as_str(), outputs[1].mode()), ("DP-1", None));
+    }
+
+    #[test]
+    fn devices_of_programs_are_no_hardware() {
+        let answer = r#"[{"name":"seat0","capabilities":3,"focus":4,"devices":[
+            {"identifier":"0:0:virtual_pointer","vendor":0,"product":0,"type":"pointer"},
+            {"identifier":"1:1:AT_Keyboard","vendor":1,"product":1,"type":"keyboard"}]},
+            {"name":"a","devices":[{"vendor":0,"product":0}]},{"name":"b"}]"#;
+
+        let seats = answering(emit(kind::GET_SEATS, answer.as_bytes())).seats().unwrap();
+
+        let seats = seats.iter().map(|seat| (seat.name.as_str(), seat.has_hardware()));
+        assert_eq!(seats.collect::<Vec<_>>(), [("seat0", true), ("a", false), ("b", false)]);
     }
 
     #[test]

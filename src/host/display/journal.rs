@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 
 use super::process::Process;
+use super::seats::Seats;
 use super::sway::{self, Desktop, Removal};
 use super::{Error, ipc};
 use crate::state::Directory;
@@ -84,6 +85,7 @@ pub struct Journal {
     boot: String,
     state: Mutex<State>,
     turns: Mutex<()>,
+    seats: Arc<Seats>,
 }
 
 #[derive(Debug, Default)]
@@ -116,7 +118,12 @@ impl Journal {
         };
         let entries: Vec<_> = (0..).zip(entries).collect();
         let state = Mutex::new(State { next: entries.len() as u64, entries });
-        Ok(Journal { directory, boot, state, turns: Mutex::new(()) })
+        Ok(Journal { directory, boot, state, turns: Mutex::new(()), seats: Arc::default() })
+    }
+
+    /// Who has which seat. Seats cannot be undone, so there is nothing of them on the disk.
+    pub fn seats(&self) -> &Arc<Seats> {
+        &self.seats
     }
 
     /// Sessions make outputs one after another, as a new one is known by not having been there

@@ -15,6 +15,7 @@ pub mod journal;
 mod keeper;
 mod private;
 mod process;
+mod seats;
 mod sway;
 
 use std::ffi::OsString;
@@ -48,6 +49,8 @@ pub struct Wanted {
     pub client_name: String,
     /// What runs in it from the start.
     pub app: Option<App>,
+    /// How many sessions there may be, each with a seat of its own.
+    pub sessions_max: u32,
 }
 
 /// What is there for displays and their programs.
@@ -283,6 +286,15 @@ impl Display {
         (socket.to_owned(), output.to_owned())
     }
 
+    /// The seat that is its session's alone. Without one, input is for the first seat: that of the
+    /// user whose screen is mirrored, or the only one of a compositor of the session's own.
+    pub fn seat(&self) -> Option<String> {
+        match &self.backend {
+            Backend::Attached(attached) => attached.seat(),
+            Backend::Private(_) => None,
+        }
+    }
+
     /// What it shows.
     pub fn mode(&self) -> Mode {
         match &self.backend {
@@ -399,7 +411,7 @@ mod tests {
 
     fn wanted(kind: Kind) -> Wanted {
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
-        Wanted { kind, mode, session: 1, client_name: "tv".into(), app: None }
+        Wanted { kind, mode, session: 1, client_name: "tv".into(), app: None, sessions_max: 4 }
     }
 
     #[test]

@@ -164,9 +164,13 @@ pub struct Output {
     is_turned: bool,
 }
 
-struct Seat {
+/// A seat.
+pub struct Seat {
     seat: WlSeat,
     name: String,
+    /// The number of its global.
+    number: u32,
+    has_devices: bool,
 }
 
 impl Desk {
@@ -185,7 +189,12 @@ impl Desk {
                 });
             } else if interface == WlSeat::interface().name {
                 let seat = registry.bind(*name, (*version).min(2), handle, self.seats.len());
-                self.seats.push(Seat { seat, name: String::new() });
+                self.seats.push(Seat {
+                    seat,
+                    name: String::new(),
+                    number: *name,
+                    has_devices: false,
+                });
             }
         }
     }
@@ -200,10 +209,31 @@ impl Desk {
         &self.outputs[index]
     }
 
-    /// The seat of that name, or the first one.
-    pub fn seat(&self, name: Option<&str>) -> Option<&WlSeat> {
-        let is_it = |seat: &&Seat| name.is_none_or(|name| seat.name == name);
-        self.seats.iter().find(is_it).map(|seat| &seat.seat)
+    /// The place of the seat of that name, or of the first one.
+    pub fn seat_index(&self, name: Option<&str>) -> Option<usize> {
+        self.seats.iter().position(|seat| name.is_none_or(|name| seat.name == name))
+    }
+
+    /// The seat at a place that [`Desk::seat_index`] told.
+    pub fn seat(&self, index: usize) -> &Seat {
+        &self.seats[index]
+    }
+}
+
+impl Seat {
+    /// The seat as the compositor knows it.
+    pub fn proxy(&self) -> &WlSeat {
+        &self.seat
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is there and has both a keyboard and a pointer.
+    pub fn has_devices(&self) -> bool {
+        self.has_devices
     }
 }
 
@@ -248,6 +278,9 @@ impl Dispatch<WlRegistry, ()> for Desk {
                 for output in desk.outputs.iter_mut().filter(|output| output.number == name) {
                     output.is_gone = true;
                 }
+                for seat in desk.seats.iter_mut().filter(|seat| seat.number == name) {
+                    seat.has_devices = false;
+                }
             }
             _ => {}
         }
@@ -291,8 +324,14 @@ impl Dispatch<WlSeat, usize> for Desk {
         _: &Connection,
         _: &QueueHandle<Desk>,
     ) {
-        if let wl_seat::Event::Name { name } = event {
-            desk.seats[*index].name = name;
+        let seat = &mut desk.seats[*index];
+        match event {
+            wl_seat::Event::Capabilities { capabilities: WEnum::Value(capabilities) } => {
+                use wl_seat::Capability as C;
+                seat.has_devices = capabilities.contains(C::Keyboard | C::Pointer);
+            }
+            wl_seat::Event::Name { name } => seat.name = name,
+            _ => {}
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::capture::source::{Source, SourcePlan};
 use crate::convert::Converter;
 use crate::display::Display;
 use crate::encode::{self, Encoder, Invalidation};
+use crate::inject::wayland::Place;
 use crate::picture::Planes;
 
 /// How often it is looked whether the programs of a display still run.
@@ -150,7 +151,7 @@ impl Thread {
                     self.services.displays.open(wanted).map_err(|error| error.to_string())?;
                 let (socket, output) = display.wayland();
                 let why = display.why().to_owned();
-                self.reports.push(Report::Display(why, socket.clone(), output.clone()));
+                self.reports.push(Report::Display(why, place(&display)));
                 (SourcePlan::Screen { socket, output }, Some(display))
             }
         };
@@ -355,6 +356,12 @@ impl Thread {
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
     }
+}
+
+/// Where input for a display goes.
+fn place(display: &Display) -> Place {
+    let (socket, output) = display.wayland();
+    Place { socket, output, seat: display.seat() }
 }
 
 fn encode(

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use mio::unix::SourceFd;
@@ -12,7 +11,7 @@ use mio::{Interest, Token};
 use punktfunk_core::net::process;
 
 use super::{Done, Reactor};
-use crate::inject::wayland::Devices;
+use crate::inject::wayland::{Devices, Place};
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
@@ -91,7 +90,7 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
-                Act::OpenDevices(id, socket, output) => self.open_devices(id, socket, output),
+                Act::OpenDevices(id, place) => self.open_devices(id, place),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {
                         ports.part(peer, parting);
@@ -136,9 +135,9 @@ impl Reactor {
     }
 
     /// Has devices opened, which waits for their compositor.
-    fn open_devices(&mut self, id: u32, socket: PathBuf, output: String) {
+    fn open_devices(&mut self, id: u32, place: Place) {
         let job = move || {
-            let opened = Devices::open(&socket, &output, None).map_err(|error| error.to_string());
+            let opened = Devices::open(&place).map_err(|error| error.to_string());
             Done::Devices(id, opened.map(Box::new))
         };
         if let Err(error) = self.probes.give(job) {
@@ -162,6 +161,7 @@ impl Reactor {
             log::warn!("session {id}: input is not watched: {error}");
         }
         devices.handle_ready();
+        self.parts.daemon.sessions.restore_devices();
     }
 
     /// Notes what mio reports of devices under that token.
@@ -171,6 +171,7 @@ impl Reactor {
                 devices.handle_ready();
             }
         }
+        self.parts.daemon.sessions.restore_devices();
     }
 
     /// When devices want to be called next, if ever.

@@ -121,6 +121,7 @@ fn display(
         session: session.id,
         client_name: session.client_name.clone(),
         app,
+        sessions_max: conf.sessions_max as u32,
     })
 }
 
