@@ -13,6 +13,8 @@ use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use grants::Grants;
@@ -123,7 +125,7 @@ impl Desktop {
             let tree = self.say(&["-t", "get_tree"]);
             (path.exists() && tree.contains(&format!("\"app_id\": \"{name}\""))).then_some(())
         });
-        Typed { path }
+        Typed { path, passed: 0.into() }
     }
 
     fn open(&self) -> Injector {
@@ -193,19 +195,44 @@ impl Wev {
 /// What a terminal has got.
 struct Typed {
     path: PathBuf,
+    /// Characters that do not count.
+    passed: std::cell::Cell<usize>,
 }
 
 impl Typed {
-    /// All of it, without what tells of the pointer.
+    /// What was typed, and what is told of the pointer.
+    fn read(&self) -> (String, Vec<String>) {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        let (mut keys, mut pointers) = (String::new(), Vec::new());
+        for (index, part) in text.split("\u{1b}[<").enumerate() {
+            let end =
+                if index == 0 { 0 } else { part.find(['M', 'm']).map_or(part.len(), |at| at + 1) };
+            keys.push_str(&part[end..]);
+            pointers.extend((end > 0).then(|| part[..end].to_owned()));
+        }
+        (keys.chars().skip(self.passed.get()).collect(), pointers)
+    }
+
     fn keys(&self) -> String {
-        let text = fs::read_to_string(&self.path).unwrap();
-        let mut parts = text.split("\u{1b}[<");
-        let first = parts.next().unwrap().to_owned();
-        first
-            + &parts
-                .map(|it| it.trim_start_matches(|it| !"Mm".contains(it)))
-                .map(|it| &it[1.min(it.len())..])
-                .collect::<String>()
+        self.read().0
+    }
+
+    fn pointers(&self) -> Vec<String> {
+        self.read().1
+    }
+
+    /// What came so far does not count, once there is no more of it.
+    fn settle(&self) {
+        let mut seen = self.keys();
+        loop {
+            clock::sleep_until(clock::now() + Duration::from_millis(200));
+            let now = self.keys();
+            if now == seen {
+                break;
+            }
+            seen = now;
+        }
+        self.passed.set(self.passed.get() + seen.chars().count());
     }
 
     /// Waits until this was typed and nothing else.
@@ -214,6 +241,16 @@ impl Typed {
         let end = clock::now() + PATIENCE;
         while self.keys() != expected {
             assert!(clock::now() < end, "{:?} instead of {expected:?}", self.keys());
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until this is told of the pointer.
+    #[track_caller]
+    fn wait_pointer(&self, expected: &str) {
+        let end = clock::now() + PATIENCE;
+        while !self.pointers().iter().any(|it| it == expected) {
+            assert!(clock::now() < end, "{expected} not in {:?}", self.pointers());
             clock::sleep_until(clock::now() + Duration::from_millis(10));
         }
     }
@@ -432,44 +469,124 @@ fn nothing_stays_down_when_the_host_goes_without_a_word() {
     wev.wait_all(&["key: 38; state: 0", "key: 50; state: 0"]);
 }
 
+/// A client that is given each event of its compositor in its time, as the daemon does it.
+struct Client(Arc<Mutex<Injector>>, Arc<AtomicBool>);
+
+impl Client {
+    fn new(injector: Injector) -> Client {
+        let (shared, is_over) = (Arc::new(Mutex::new(injector)), Arc::default());
+        let client = Client(Arc::clone(&shared), Arc::clone(&is_over));
+        let turn = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                if let Some(devices) = shared.lock().unwrap().devices() {
+                    devices.handle_ready();
+                    let now = clock::now();
+                    if devices.poll_timeout().is_some_and(|at| at <= now) {
+                        devices.handle_timeout(now);
+                    }
+                }
+                clock::sleep_until(clock::now() + Duration::from_millis(1));
+            }
+        };
+        std::thread::Builder::new().spawn(turn).unwrap();
+        client
+    }
+
+    fn handle(&self, input: &Input) {
+        self.0.lock().unwrap().handle(input);
+    }
+
+    fn type_text(&self, typed: &str) {
+        self.handle(&text(typed));
+    }
+
+    /// Types until it arrives there: a program needs a moment for a seat with its first keyboard.
+    #[track_caller]
+    fn reach(&self, terminal: &Typed) {
+        eventually("something typed arrives", || {
+            self.type_text(".");
+            terminal.keys().ends_with('.').then_some(())
+        });
+        terminal.settle();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
-fn two_clients_type_and_click_each_on_their_own_output() {
+fn two_clients_type_and_point_each_on_their_own_output() {
+    let mut desktop = Desktop::start();
+    let places = [("HEADLESS-2", "pf1"), ("HEADLESS-3", "pf2")];
+    // Any word of seats takes virtual devices from theirs, so all words come first.
+    for (output, seat) in places {
+        desktop.say(&["create_output"]);
+        desktop.say(&["seat", seat, "attach", seat]);
+        desktop.say(&["assign", &format!("[app_id={seat}]"), "output", output]);
+    }
+    let clients = places.map(|(output, seat)| Client::new(desktop.open_at(output, Some(seat))));
+    let terminals = places.map(|(_, seat)| desktop.terminal(seat));
+
+    for (client, terminal) in clients.iter().zip(&terminals) {
+        client.reach(terminal);
+    }
+    for (one, other) in [('a', 'b'), ('\u{e4}', '\u{df}'), ('c', 'd'), ('e', 'f')] {
+        clients[0].type_text(&one.to_string());
+        clients[1].type_text(&other.to_string());
+    }
+
+    terminals[0].wait("a\u{e4}ce");
+    terminals[1].wait("b\u{df}df");
+    for (client, [own, other]) in clients.iter().zip([[0, 1], [1, 0]]) {
+        let before = terminals[other].pointers();
+        client.handle(&place(320, 180));
+        client.handle(&button(PointerButton::Left, true));
+        client.handle(&button(PointerButton::Left, false));
+        // Cells are 7 pixels wide and 14 high, and counted from 1.
+        for expected in ["0;46;13M", "0;46;13m"] {
+            terminals[own].wait_pointer(expected);
+        }
+        assert_eq!(terminals[other].pointers(), before);
+    }
+}
+
+#[test]
+fn a_new_window_has_the_keyboard_of_its_own_output_alone() {
     let mut desktop = Desktop::start();
     desktop.say(&["create_output"]);
-    // Any word of seats takes virtual devices from theirs, so all words come first. Programs need
-    // a moment for a seat that gets its first keyboard, so devices come before programs.
     let places = [("HEADLESS-1", "pf0"), ("HEADLESS-2", "pf1")];
     for (_, seat) in places {
         desktop.say(&["seat", seat, "attach", seat]);
     }
-    let mut clients = places.map(|(output, seat)| desktop.open_at(output, Some(seat)));
-    for (output, seat) in places {
-        desktop.say(&["focus", "output", output]);
-        let script = format!("read x; echo \"$x\" > typed-{seat}; sleep 60");
-        desktop.run(&["foot", "-a", seat, "sh", "-c", &script], "foot.log");
-        eventually("foot", || {
-            let tree = desktop.say(&["-t", "get_tree"]);
-            tree.contains(&format!("\"app_id\": \"{seat}\"")).then_some(())
-        });
-    }
+    let clients = places.map(|(output, seat)| Client::new(desktop.open_at(output, Some(seat))));
+    desktop.say(&["focus", "output", "HEADLESS-1"]);
+    let one = desktop.terminal("one");
+    clients[0].reach(&one);
 
-    for client in &mut clients {
-        client.handle(&place(640, 360));
-        client.handle(&button(PointerButton::Left, true));
-        client.handle(&button(PointerButton::Left, false));
-    }
-    for (one, other) in [('a', 'b'), ('\u{e4}', '\u{df}'), ('c', 'd'), ('\n', '\n')] {
-        clients[0].handle(&text(&one.to_string()));
-        clients[1].handle(&text(&other.to_string()));
-    }
+    // Where seat0 is, sway gives a new window the keyboards of all seats.
+    desktop.say(&["focus", "output", "HEADLESS-2"]);
+    let two = desktop.terminal("two");
+    clients[1].reach(&two);
+    clients[0].type_text("one");
+    clients[1].type_text("two");
 
-    for ((_, seat), expected) in places.into_iter().zip(["a\u{e4}c\n", "b\u{df}d\n"]) {
-        let path = desktop.folder.path().join(format!("typed-{seat}"));
-        let typed = eventually("the text", || {
-            fs::read_to_string(&path).ok().filter(|typed| typed.ends_with('\n'))
-        });
-        assert_eq!(typed, expected);
-    }
+    one.wait("one");
+    two.wait("two");
+    // Where it is not, sway gives a new window no keyboard.
+    desktop.say(&["focus", "output", "HEADLESS-1"]);
+    desktop.say(&["assign", "[app_id=three]", "output", "HEADLESS-2"]);
+    let three = desktop.terminal("three");
+    clients[1].reach(&three);
+    clients[0].type_text("+");
+    clients[1].type_text("three");
+
+    one.wait("one+");
+    three.wait("three");
+    // Until the third was there, it was the second that had the keyboard.
+    assert_eq!(two.keys().trim_end_matches('.'), "two");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod desk;
+pub mod focus;
 pub mod keyboard;
 pub mod keymap;
 pub mod pointer;

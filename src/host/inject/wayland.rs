@@ -22,12 +22,14 @@ use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::{
     zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1,
     zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1,
 };
+use wayland_protocols_wlr::foreign_toplevel::v1::client::zwlr_foreign_toplevel_manager_v1::ZwlrForeignToplevelManagerV1;
 use wayland_protocols_wlr::virtual_pointer::v1::client::{
     zwlr_virtual_pointer_manager_v1::ZwlrVirtualPointerManagerV1,
     zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1,
 };
 
 use super::desk::{Desk, Link};
+use super::focus::Wish;
 use super::keyboard::{self, Keyboard};
 use super::pointer::{self, Mouse};
 
@@ -189,8 +191,41 @@ impl Devices {
         devices.link.roundtrip(&mut devices.desk)?;
         match devices.loss() {
             Some(error) => Err(error),
-            None => Ok(devices),
+            None => {
+                devices.watch_windows()?;
+                Ok(devices)
+            }
         }
+    }
+
+    /// Begins to keep the focus of a seat of their own on the output, where the compositor tells of
+    /// windows.
+    fn watch_windows(&mut self) -> Result<(), Error> {
+        if self.seat_index.is_none() {
+            return Ok(());
+        }
+        self.desk.watch(self.output_index);
+        match self.link.bind::<ZwlrForeignToplevelManagerV1>(&self.desk, 1) {
+            Ok(_) => self.link.roundtrip(&mut self.desk)?,
+            Err(error) => log::debug!("input: a new window may take the focus: {error}"),
+        }
+        self.desk.settle();
+        self.put_focus_right();
+        Ok(())
+    }
+
+    /// Does what the focus of the seat needs.
+    fn put_focus_right(&mut self) {
+        let Some((wish, index)) = self.desk.take_wish().zip(self.seat_index) else { return };
+        match wish {
+            Wish::Focus(window) => window.activate(self.desk.seat(index).proxy()),
+            Wish::Return => {
+                let time = clock::now().saturating_duration_since(self.opened).as_millis() as u32;
+                self.give(pointer::Act::MoveBy { dx: 0, dy: 0 }, time);
+            }
+        }
+        let flushed = self.link.flush();
+        self.on_flushed(flushed);
     }
 
     /// Takes what a client does. Never blocks; what the compositor does not read is owed, see
@@ -244,11 +279,15 @@ impl Devices {
         }
         let pumped = self.link.pump(&mut self.desk);
         self.on_flushed(pumped);
-        if !self.is_lost
-            && let Some(error) = self.loss()
-        {
-            self.release_all();
-            self.lose(&error);
+        if self.is_lost {
+            return;
+        }
+        match self.loss() {
+            Some(error) => {
+                self.release_all();
+                self.lose(&error);
+            }
+            None => self.put_focus_right(),
         }
     }
 
