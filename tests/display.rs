@@ -503,6 +503,39 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
 }
 
 #[test]
+fn a_desktop_that_is_configured_anew_has_outputs_and_seats_of_sessions_as_before() {
+    const NAME: &str =
+        "a_desktop_that_is_configured_anew_has_outputs_and_seats_of_sessions_as_before";
+    as_user(NAME, || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let (surroundings, journal) = (machine.surroundings(), machine.journal());
+        let mut displays = [(1, HD), (2, ODD)].map(|(session, mode)| {
+            let wanted = machine.wanted(Kind::Virtual, session, mode);
+            Display::open(&wanted, &surroundings, &journal).unwrap()
+        });
+        let (outputs, seats) = (sway.outputs(), sway.seats());
+        for display in &mut displays {
+            assert!(!display.restore().unwrap());
+        }
+
+        let reloaded = sway.message(&["reload"]);
+
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        for display in &mut displays {
+            eventually("the reload is noticed", || display.restore().unwrap().then_some(()));
+            assert!(!display.restore().unwrap());
+        }
+        assert_eq!((sway.outputs(), sway.seats()), (outputs, seats));
+        assert_eq!(displays.each_ref().map(seen), [(1280, 720), (1366, 768)]);
+        drop(sway);
+        let error = displays[0].restore().unwrap_err().to_string();
+        assert_eq!(error, "connection to sway: closed by it");
+    });
+}
+
+#[test]
 fn a_mirror_is_an_output_as_it_is() {
     as_user("a_mirror_is_an_output_as_it_is", || {
         let folder = Folder::new();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::app::{self, App};
+use super::ipc::Events;
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
 use super::seats::Seat;
@@ -18,6 +19,7 @@ use super::{Error, Surroundings, Wanted};
 /// An output of somebody's desktop, and the session's programs there.
 pub struct Attached {
     desktop: Desktop,
+    events: Events,
     output: String,
     mode: Mode,
     /// Only of an output that was made for the session.
@@ -39,6 +41,7 @@ impl Attached {
         journal: &Arc<Journal>,
     ) -> Result<Attached, Error> {
         let mut client = desktop.connect()?;
+        let events = desktop.connect()?.subscribe()?;
         let turn = journal.turn();
         let seat = journal.seats().take(desktop.process, &mut client, wanted.sessions_max)?;
         let before = sway::names(&mut client)?;
@@ -75,6 +78,7 @@ impl Attached {
         // From here on it is removed whatever happens.
         let attached = Attached {
             desktop,
+            events,
             output: output.clone(),
             mode: wanted.mode,
             mark: Some(mark),
@@ -108,6 +112,7 @@ impl Attached {
         let mode = output.mode().ok_or_else(|| Error::Dark(name.to_owned()))?;
         let seat = journal.seats().share(desktop.process);
         Ok(Attached {
+            events: desktop.connect()?.subscribe()?,
             desktop,
             output: output.name,
             mode,
@@ -157,6 +162,21 @@ impl Attached {
             self.mode = shown.ok_or_else(|| Error::Dark(self.output.clone()))?;
         }
         Ok(())
+    }
+
+    /// Whether sway has read its configuration anew since this was last asked, which puts outputs as
+    /// that says and takes seats away. Output and seat are then as they were, devices at the seat are
+    /// lost.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        if !self.events.take_reload()? {
+            return Ok(false);
+        }
+        let mut client = self.desktop.connect()?;
+        let turn = self.journal.turn();
+        self.seat.restore(&mut client, self.sessions_max)?;
+        drop(turn);
+        self.set_mode(self.mode)?;
+        Ok(true)
     }
 
     /// Whether the desktop still runs.

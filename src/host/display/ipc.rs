@@ -41,15 +41,31 @@ const MAGIC: &[u8; 6] = b"i3-ipc";
 /// Types of requests; answers have the same.
 mod kind {
     pub(super) const RUN_COMMAND: u32 = 0;
+    pub(super) const SUBSCRIBE: u32 = 2;
     pub(super) const GET_OUTPUTS: u32 = 3;
     pub(super) const GET_VERSION: u32 = 7;
     pub(super) const GET_SEATS: u32 = 101;
+    pub(super) const WORKSPACE: u32 = 0x8000_0000; // an event
 }
 
 /// A connection to a compositor.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+}
+
+/// What a compositor tells without being asked.
+#[derive(Debug)]
+pub struct Events {
+    stream: UnixStream,
+    /// What was read and is no whole event yet.
+    bytes: Vec<u8>,
+}
+
+/// What happened to a workspace, or to all of them.
+#[derive(Debug, Deserialize)]
+struct Change {
+    change: String,
 }
 
 /// A place where a compositor shows pictures.
@@ -218,12 +234,55 @@ impl Client {
         Ok(version)
     }
 
+    /// Makes this connection one for events.
+    pub fn subscribe(mut self) -> Result<Events, Error> {
+        let outcome: Outcome = parse(&self.ask(kind::SUBSCRIBE, br#"["workspace"]"#)?)?;
+        if !outcome.success {
+            return Err(Error::Refused("events".to_owned()));
+        }
+        self.stream.set_nonblocking(true)?;
+        Ok(Events { stream: self.stream, bytes: Vec::new() })
+    }
+
     fn ask(&mut self, kind: u32, payload: &[u8]) -> Result<Vec<u8>, Error> {
         let deadline = clock::now() + TIMEOUT;
         self.stream.set_write_timeout(Some(TIMEOUT))?;
         self.stream.write_all(&emit(kind, payload))?;
         read(&mut Timed { stream: &self.stream, deadline }, kind)
     }
+}
+
+impl Events {
+    /// Whether the compositor has read its configuration anew since this was last asked. Does not
+    /// wait.
+    pub fn take_reload(&mut self) -> Result<bool, Error> {
+        let (mut has_reloaded, mut chunk) = (false, [0; 4096]);
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(len) => self.bytes.extend_from_slice(&chunk[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(has_reloaded),
+                Err(error) => return Err(Error::Io(error)),
+            }
+            while let Some(len) = message_len(&self.bytes)? {
+                let change = read(&mut &self.bytes[..len], kind::WORKSPACE)?;
+                has_reloaded |= parse::<Change>(&change)?.change == "reload";
+                self.bytes.drain(..len);
+            }
+        }
+    }
+}
+
+/// Bytes of the first message, if it is there as a whole.
+fn message_len(bytes: &[u8]) -> Result<Option<usize>, Error> {
+    let Some(len) = bytes.get(field::LEN) else { return Ok(None) };
+    let len = u32::from_ne_bytes(len.try_into().expect("a range of four bytes")) as usize;
+    if len > PAYLOAD_LEN_MAX {
+        return Err(Error::Answer(format!("{len} bytes")));
+    }
+    let len = field::HEAD_LEN + len;
+    Ok((bytes.len() >= len).then_some(len))
 }
 
 /// Connects to a local socket, without waiting where too many do already. Reading and writing wait.
@@ -418,6 +477,33 @@ mod tests {
         let payload = read(&mut Slow(&answer), kind::GET_OUTPUTS).unwrap();
 
         assert_eq!(payload, OUTPUTS.as_bytes());
+    }
+
+    #[test]
+    fn a_reload_is_heard_among_other_events_however_they_come() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut events = Events { stream, bytes: Vec::new() };
+        let event = |change| {
+            let payload = format!(r#"{{"change":"{change}","current":null}}"#);
+            emit(kind::WORKSPACE, payload.as_bytes())
+        };
+        let bytes = [event("focus"), event("reload"), event("init")].concat();
+
+        let mut heard = 0;
+        for byte in &bytes {
+            other.write_all(&[*byte]).unwrap();
+            heard += u32::from(events.take_reload().unwrap());
+        }
+
+        assert_eq!((heard, events.bytes.len()), (1, 0));
+        other.write_all(&emit(kind::WORKSPACE + 3, b"{}")).unwrap();
+        assert!(events.take_reload().is_err());
+        events.bytes.clear();
+        other.write_all(&[&MAGIC[..], &[0xff; 8]].concat()).unwrap();
+        assert!(events.take_reload().is_err());
+        drop(other);
+        assert!(events.take_reload().is_err());
     }
 
     #[test]

@@ -311,6 +311,15 @@ impl Display {
         }
     }
 
+    /// Puts right what a desktop has changed by reading its configuration anew, and returns whether
+    /// it has: devices for input are to be opened again. To be called now and then.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.restore(),
+            Backend::Private(_) => Ok(false),
+        }
+    }
+
     /// Whether its compositor still runs.
     pub fn is_alive(&self) -> bool {
         match &self.backend {

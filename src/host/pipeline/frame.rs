@@ -22,7 +22,7 @@ use crate::encode::{self, Encoder, Invalidation};
 use crate::inject::wayland::Place;
 use crate::picture::Planes;
 
-/// How often it is looked whether the programs of a display still run.
+/// How often it is looked whether a display is as it was and its programs still run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// An encoder that was lost is opened anew this often in a session.
 const REOPEN_COUNT_MAX: u32 = 3;
@@ -70,18 +70,18 @@ struct Stages {
     encoder: Encoder,
     /// What `source` shows. It goes last.
     display: Option<Display>,
-    /// When it is asked next whether its programs still run.
+    /// When that is looked at next.
     look_at: Instant,
 }
 
 impl Stages {
-    /// Whether what ran in the display has ended. It had something to show, if it ran at all.
-    fn has_ended(&mut self, now: Instant) -> bool {
+    /// The display, if it is time to look how it is.
+    fn look(&mut self, now: Instant) -> Option<&mut Display> {
         if now < self.look_at {
-            return false;
+            return None;
         }
         self.look_at = now + LOOK_INTERVAL;
-        self.display.as_ref().is_some_and(Display::has_ended)
+        self.display.as_mut()
     }
 }
 
@@ -211,8 +211,17 @@ impl Thread {
                 return;
             }
             let now = clock::now();
-            if stage.has_ended(now) {
-                return self.reports.push(Report::AppEnded);
+            if let Some(display) = stage.look(now) {
+                match display.restore() {
+                    // What ran there had something to show, if it ran at all.
+                    Ok(false) if display.has_ended() => return self.reports.push(Report::AppEnded),
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let why = "as it was, after sway has read its configuration anew";
+                        self.reports.push(Report::Display(why.to_owned(), place(display)));
+                    }
+                    Err(error) => return self.reports.push(Report::Failed(error.to_string())),
+                }
             }
             let repeats = stage.source.rests() && stage.source.last().is_some();
             let at = self.rhythm.frame_at(repeats, self.references.idr_at(now));
