@@ -407,7 +407,7 @@ def run(session, taker, arguments, report):
         report["input"] = [[name, session.send(name, *values)] for name, *values in INPUT]
     for second in range(arguments.type):
         wait_until(session, end - arguments.seconds + second + 1)
-        for name, *values in TYPING:
+        for name, *values in typing(arguments.text):
             session.send(name, *values)
     if arguments.wait_rumble:
         session.rumbled.wait(arguments.seconds)
@@ -419,6 +419,12 @@ def run(session, taker, arguments, report):
         name, *values = FAREWELL
         report["input"].append([name, session.send(name, *values)])
         wait_until(session, time.monotonic() + 0.2)
+
+
+def typing(text):
+    if text is None:
+        return TYPING
+    return [("LiSendUtf8TextEvent", text.encode(), len(text.encode()))]
 
 
 def wait_until(session, end):
@@ -444,6 +450,7 @@ def parse():
     parser.add_argument("--rfi", action="store_true", help="reference frames may be invalidated")
     parser.add_argument("--plain-video", action="store_true", help="only sound is encrypted")
     parser.add_argument("--type", type=int, default=0, metavar="COUNT", help="once a second")
+    parser.add_argument("--text", help="what is typed, instead of a bit of everything")
     parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")

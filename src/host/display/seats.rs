@@ -36,8 +36,8 @@ pub struct Seat {
 }
 
 impl Seats {
-    /// Takes a seat of a desktop that no session has, and makes those that are missing of so many. To
-    /// be done for one session at a time.
+    /// Takes a seat of a desktop that no session has. If that is to be made, those of so many sessions
+    /// are. To be done for one session at a time.
     pub fn take(
         self: &Arc<Seats>,
         desktop: Process,
@@ -71,14 +71,15 @@ impl Seat {
         (self.number != SHARED).then(|| name(self.number))
     }
 
-    /// Makes the seats that are missing of so many sessions, if this one is not the user's. To be done
-    /// for one session at a time.
+    /// Makes the seats of so many sessions, if this one is not there. To be done for one session at a
+    /// time.
     pub fn restore(&self, client: &mut Client, sessions_max: u32) -> Result<(), Error> {
-        if self.number == SHARED {
+        let Some(name) = self.name() else { return Ok(()) };
+        let there = client.seats()?;
+        if there.iter().any(|seat| seat.name == name) {
             return Ok(());
         }
-        let command = command(sessions_max.max(self.number), &client.seats()?);
-        if command.is_empty() { Ok(()) } else { Ok(client.run(&command)?) }
+        Ok(client.run(&command(sessions_max.max(self.number), &there))?)
     }
 }
 
@@ -98,12 +99,12 @@ fn name(number: u32) -> String {
 /// without such a word sway knows no seat.
 fn command(count: u32, there: &[ipc::Seat]) -> String {
     let is_there = |name: &String| there.iter().any(|seat| seat.name == *name);
-    let missing: Vec<_> = (1..=count).map(name).filter(|name| !is_there(name)).collect();
+    let missing = (1..=count).map(name).filter(|name| !is_there(name));
     // Devices of programs stay with the user through this only at a seat that takes those which no
     // seat is named for. With the first device of hardware sway makes that seat0, not before.
-    let wants_fallback = !missing.is_empty() && !there.iter().any(ipc::Seat::has_hardware);
-    let first = wants_fallback.then(|| "seat seat0 fallback true".to_owned());
-    let others = missing.into_iter().map(|name| format!("seat {name} attach {name}"));
+    let is_bare = !there.iter().any(ipc::Seat::has_hardware);
+    let first = is_bare.then(|| "seat seat0 fallback true".to_owned());
+    let others = missing.map(|name| format!("seat {name} attach {name}"));
     first.into_iter().chain(others).collect::<Vec<_>>().join("; ")
 }
 
@@ -136,10 +137,8 @@ mod tests {
         let there = r#"[{"name":"seat0","devices":[{"vendor":1}]},{"name":"punktfunk-2"}]"#;
         let bare = r#"[{"name":"seat0","devices":[{"vendor":0}]},{"name":"punktfunk-1"}]"#;
         let table = [
-            (there, 0, ""),
             (there, 1, "seat punktfunk-1 attach punktfunk-1"),
             (there, 3, "seat punktfunk-1 attach punktfunk-1; seat punktfunk-3 attach punktfunk-3"),
-            (bare, 1, ""),
             (bare, 2, "seat seat0 fallback true; seat punktfunk-2 attach punktfunk-2"),
         ];
         for (there, count, expected) in table {
