@@ -291,6 +291,7 @@ def judge_video(units, arguments):
         "host_latency_ms": spread(latencies),
         # From capture to the client's hands, if the host's clock is this one.
         "age_ms": spread(ages),
+        "times_us": times,
         "decode_error_count": decoder.error_count,
         "format": decoder.format,
         "pictures": report,
@@ -403,7 +404,9 @@ def run(session, taker, arguments, report):
     """From the first frame on for as long as was asked for."""
     taker.has_first.wait(10)
     end = time.monotonic() + arguments.seconds
-    if arguments.input:
+    if arguments.input_when:
+        wait_until(session, end, lambda: os.path.exists(arguments.input_when))
+    if arguments.input or arguments.input_when:
         report["input"] = [[name, session.send(name, *values)] for name, *values in INPUT]
     for second in range(arguments.type):
         wait_until(session, end - arguments.seconds + second + 1)
@@ -415,7 +418,7 @@ def run(session, taker, arguments, report):
         wait_until(session, end - arguments.seconds * (1 - (index + 1) / (arguments.idr + 1)))
         session.request_idr()
     wait_until(session, end)
-    if arguments.input and not session.is_terminated:
+    if "input" in report and not session.is_terminated:
         name, *values = FAREWELL
         report["input"].append([name, session.send(name, *values)])
         wait_until(session, time.monotonic() + 0.2)
@@ -427,9 +430,9 @@ def typing(text):
     return [("LiSendUtf8TextEvent", text.encode(), len(text.encode()))]
 
 
-def wait_until(session, end):
-    while not session.is_terminated and (left := end - time.monotonic()) > 0:
-        session._connection_terminated.wait(left)
+def wait_until(session, end, is_there=lambda: False):
+    while not session.is_terminated and (left := end - time.monotonic()) > 0 and not is_there():
+        session._connection_terminated.wait(min(left, 0.05))
 
 
 def parse():
@@ -454,6 +457,7 @@ def parse():
     parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")
+    parser.add_argument("--input-when", metavar="FILE", help="as soon as there is such a file")
     parser.add_argument("--wait-rumble", action="store_true", help="no longer than --seconds")
     parser.add_argument("--record", metavar="FILE", help="keep the access units")
     parser.add_argument("--resume", action="store_true")
