@@ -325,3 +325,35 @@ fn what_a_client_does_with_its_pointer_arrives_at_its_place() {
     assert!(said().contains("sym: B ("), "{}", said());
     is_gone(&daemon, 1);
 }
+
+#[test]
+fn a_key_changes_the_picture() {
+    let _alone = alone();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/moonlight/keys.sh");
+    // Not everybody may look where the tests are.
+    let folder = Folder::with_identity();
+    let script = folder.file("keys.sh", fs::read(script).unwrap(), 0o755);
+    let read = folder.folder("own", 0o700).join("read");
+    let conf = format!(
+        "Display private\nApp Desktop\n    Command foot --config=/dev/null bash {} {}",
+        script.display(),
+        read.display()
+    );
+    let daemon = Daemon::start_in(folder, free_port(), &conf);
+    daemon.wait_log("encoders: h264: software");
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let report = device.stream(&["--seconds", "25", "--press", "5"]);
+
+    assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
+    let presses = report["presses"].as_array().unwrap();
+    assert_eq!(presses.len(), 5, "{presses:?}");
+    let read = fs::read_to_string(read).unwrap();
+    for (press, read_us) in presses.iter().zip(read.lines()) {
+        let [sent_us, received_us, decoded_us] = [0, 1, 2].map(|it| press[it].as_u64().unwrap());
+        let read_us = read_us.parse().unwrap();
+        assert!(sent_us < read_us && read_us < received_us && received_us <= decoded_us);
+    }
+    is_gone(&daemon, 1);
+}
