@@ -225,6 +225,14 @@ impl Sway {
         outputs(&self.message(&["-r", "-t", "get_outputs"]))
     }
 
+    /// All that it tells of an output and of windows there.
+    fn on(&self, output: &str) -> String {
+        let tree = self.message(&["-r", "-t", "get_tree"]);
+        let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
+        let mut places = tree["nodes"].as_array().unwrap().iter();
+        places.find(|it| it["name"] == output).unwrap().to_string()
+    }
+
     /// The names of its seats.
     fn seats(&self) -> Vec<String> {
         let said = self.message(&["-r", "-t", "get_seats"]);
@@ -471,14 +479,18 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
             display.run(&machine.app(output), &surroundings).unwrap();
             machine.told(output, display);
             eventually("the window is on the output of its session", || {
-                let tree = sway.message(&["-r", "-t", "get_tree"]);
-                let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
-                let mut places = tree["nodes"].as_array().unwrap().iter();
-                let place = places.find(|it| it["name"] == output).unwrap().to_string();
-                place.contains("\"foot\"").then_some(())
+                sway.on(output).contains("\"foot\"").then_some(())
             });
         }
         assert_eq!(sway.focused(), "HEADLESS-2");
+        // What a program starts opens where the user's seat is, and is brought.
+        let argv = ["sh", "-c", "sh -c 'foot -a later sleep 1000; :'; :"].map(Into::into);
+        let later = App { title: "Later".into(), argv: argv.into(), ..App::default() };
+        other.run(&later, &surroundings).unwrap();
+        eventually("the window is brought", || {
+            assert!(!one.restore().unwrap() && !other.restore().unwrap());
+            sway.on("HEADLESS-3").contains("\"later\"").then_some(())
+        });
         drop(one);
         drop(other);
 

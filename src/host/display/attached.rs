@@ -9,7 +9,7 @@ use std::sync::Arc;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::app::{self, App};
-use super::ipc::Events;
+use super::ipc::{Events, Window};
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
 use super::seats::Seat;
@@ -164,11 +164,22 @@ impl Attached {
         Ok(())
     }
 
-    /// Whether sway has read its configuration anew since this was last asked, which puts outputs as
-    /// that says and takes seats away. Output and seat are then as they were, devices at the seat are
-    /// lost.
+    /// Brings windows of the session's programs that opened elsewhere, and returns whether sway has
+    /// read its configuration anew since this was last asked: that puts outputs as it says and takes
+    /// seats away. Output and seat are then as they were, devices at the seat are lost.
     pub fn restore(&mut self) -> Result<bool, Error> {
-        if !self.events.take_reload()? {
+        let news = self.events.take()?;
+        if self.mark.is_some() {
+            let is_ours = |window: &Window| {
+                let pid = window.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+                self.programs.iter().any(|program| program.process().has_started(pid))
+            };
+            for window in news.windows.iter().filter(|window| is_ours(window)) {
+                // It may have closed since.
+                let _ = sway::bring(&mut self.desktop.connect()?, window.id, &self.output);
+            }
+        }
+        if !news.has_reloaded {
             return Ok(false);
         }
         let mut client = self.desktop.connect()?;

@@ -45,7 +45,9 @@ mod kind {
     pub(super) const GET_OUTPUTS: u32 = 3;
     pub(super) const GET_VERSION: u32 = 7;
     pub(super) const GET_SEATS: u32 = 101;
-    pub(super) const WORKSPACE: u32 = 0x8000_0000; // an event
+    // Events.
+    pub(super) const WORKSPACE: u32 = 0x8000_0000;
+    pub(super) const WINDOW: u32 = 0x8000_0003;
 }
 
 /// A connection to a compositor.
@@ -62,10 +64,31 @@ pub struct Events {
     bytes: Vec<u8>,
 }
 
-/// What happened to a workspace, or to all of them.
+/// What a desktop has told since it was last asked.
+#[derive(Debug, Default, PartialEq)]
+pub struct News {
+    /// It has read its configuration anew.
+    pub has_reloaded: bool,
+    /// Windows that it has now.
+    pub windows: Vec<Window>,
+}
+
+/// A window.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+pub struct Window {
+    /// What commands call it.
+    pub id: i64,
+    /// The process that it is of, if that is known.
+    #[serde(default)]
+    pub pid: Option<i64>,
+}
+
+/// What happened to a workspace or to a window.
 #[derive(Debug, Deserialize)]
 struct Change {
     change: String,
+    #[serde(default)]
+    container: Option<Window>,
 }
 
 /// A place where a compositor shows pictures.
@@ -236,7 +259,7 @@ impl Client {
 
     /// Makes this connection one for events.
     pub fn subscribe(mut self) -> Result<Events, Error> {
-        let outcome: Outcome = parse(&self.ask(kind::SUBSCRIBE, br#"["workspace"]"#)?)?;
+        let outcome: Outcome = parse(&self.ask(kind::SUBSCRIBE, br#"["workspace", "window"]"#)?)?;
         if !outcome.success {
             return Err(Error::Refused("events".to_owned()));
         }
@@ -253,36 +276,36 @@ impl Client {
 }
 
 impl Events {
-    /// Whether the compositor has read its configuration anew since this was last asked. Does not
-    /// wait.
-    pub fn take_reload(&mut self) -> Result<bool, Error> {
-        let (mut has_reloaded, mut chunk) = (false, [0; 4096]);
+    /// What there is. Does not wait.
+    pub fn take(&mut self) -> Result<News, Error> {
+        let (mut news, mut chunk) = (News::default(), [0; 4096]);
         loop {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(len) => self.bytes.extend_from_slice(&chunk[..len]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(has_reloaded),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(news),
                 Err(error) => return Err(Error::Io(error)),
             }
-            while let Some(len) = message_len(&self.bytes)? {
-                let change = read(&mut &self.bytes[..len], kind::WORKSPACE)?;
-                has_reloaded |= parse::<Change>(&change)?.change == "reload";
+            while let Some((len, kind)) = message(&self.bytes)? {
+                let change: Change = parse(&self.bytes[field::HEAD_LEN..len])?;
+                match kind {
+                    kind::WINDOW if change.change == "new" => news.windows.extend(change.container),
+                    kind::WORKSPACE => news.has_reloaded |= change.change == "reload",
+                    _ => {}
+                }
                 self.bytes.drain(..len);
             }
         }
     }
 }
 
-/// Bytes of the first message, if it is there as a whole.
-fn message_len(bytes: &[u8]) -> Result<Option<usize>, Error> {
-    let Some(len) = bytes.get(field::LEN) else { return Ok(None) };
-    let len = u32::from_ne_bytes(len.try_into().expect("a range of four bytes")) as usize;
-    if len > PAYLOAD_LEN_MAX {
-        return Err(Error::Answer(format!("{len} bytes")));
-    }
+/// How long the first message is, and of which type, if it is there as a whole.
+fn message(bytes: &[u8]) -> Result<Option<(usize, u32)>, Error> {
+    let Some(head) = bytes.first_chunk::<{ field::HEAD_LEN }>() else { return Ok(None) };
+    let (len, kind) = parse_head(head)?;
     let len = field::HEAD_LEN + len;
-    Ok((bytes.len() >= len).then_some(len))
+    Ok((bytes.len() >= len).then_some((len, kind)))
 }
 
 /// Connects to a local socket, without waiting where too many do already. Reading and writing wait.
@@ -318,18 +341,9 @@ fn emit(kind: u32, payload: &[u8]) -> Vec<u8> {
 fn read(from: &mut impl Read, kind_wanted: u32) -> Result<Vec<u8>, Error> {
     let mut head = [0; field::HEAD_LEN];
     from.read_exact(&mut head)?;
-    let number = |range: Range<usize>| {
-        u32::from_ne_bytes(head[range].try_into().expect("ranges of four bytes"))
-    };
-    if head[field::MAGIC] != MAGIC[..] {
-        return Err(Error::Answer("no head of an answer".to_owned()));
-    }
-    let (len, kind) = (number(field::LEN) as usize, number(field::KIND));
+    let (len, kind) = parse_head(&head)?;
     if kind != kind_wanted {
         return Err(Error::Answer(format!("type {kind} instead of {kind_wanted}")));
-    }
-    if len > PAYLOAD_LEN_MAX {
-        return Err(Error::Answer(format!("{len} bytes")));
     }
     let mut payload = Vec::new();
     while payload.len() < len {
@@ -338,6 +352,21 @@ fn read(from: &mut impl Read, kind_wanted: u32) -> Result<Vec<u8>, Error> {
         from.read_exact(&mut payload[at..])?;
     }
     Ok(payload)
+}
+
+/// The length of the payload, and its type.
+fn parse_head(head: &[u8; field::HEAD_LEN]) -> Result<(usize, u32), Error> {
+    let number = |range: Range<usize>| {
+        u32::from_ne_bytes(head[range].try_into().expect("ranges of four bytes"))
+    };
+    if head[field::MAGIC] != MAGIC[..] {
+        return Err(Error::Answer("no head of an answer".to_owned()));
+    }
+    let (len, kind) = (number(field::LEN) as usize, number(field::KIND));
+    if len > PAYLOAD_LEN_MAX {
+        return Err(Error::Answer(format!("{len} bytes")));
+    }
+    Ok((len, kind))
 }
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
@@ -480,30 +509,37 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_is_heard_among_other_events_however_they_come() {
+    fn reloads_and_new_windows_are_heard_however_they_come() {
         let (stream, mut other) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut events = Events { stream, bytes: Vec::new() };
-        let event = |change| {
-            let payload = format!(r#"{{"change":"{change}","current":null}}"#);
-            emit(kind::WORKSPACE, payload.as_bytes())
-        };
-        let bytes = [event("focus"), event("reload"), event("init")].concat();
+        let bytes = [
+            emit(kind::WORKSPACE, br#"{"change":"focus","current":null}"#),
+            emit(kind::WORKSPACE, br#"{"change":"reload","old":null}"#),
+            emit(kind::WINDOW, br#"{"change":"new","container":{"id":7,"pid":12,"name":"a"}}"#),
+            emit(kind::WINDOW, br#"{"change":"focus","container":{"id":8}}"#),
+        ];
 
-        let mut heard = 0;
-        for byte in &bytes {
-            other.write_all(&[*byte]).unwrap();
-            heard += u32::from(events.take_reload().unwrap());
+        let mut heard = Vec::new();
+        for byte in bytes.concat() {
+            other.write_all(&[byte]).unwrap();
+            heard.push(events.take().unwrap());
         }
 
-        assert_eq!((heard, events.bytes.len()), (1, 0));
-        other.write_all(&emit(kind::WORKSPACE + 3, b"{}")).unwrap();
-        assert!(events.take_reload().is_err());
-        events.bytes.clear();
-        other.write_all(&[&MAGIC[..], &[0xff; 8]].concat()).unwrap();
-        assert!(events.take_reload().is_err());
+        heard.retain(|news| *news != News::default());
+        let window = Window { id: 7, pid: Some(12) };
+        let expected = [
+            News { has_reloaded: true, windows: Vec::new() },
+            News { has_reloaded: false, windows: vec![window] },
+        ];
+        assert_eq!((&heard[..], events.bytes.len()), (&expected[..], 0));
+        for bytes in [emit(kind::WINDOW, b"{}"), [&MAGIC[..], &[0xff; 8]].concat(), vec![0; 14]] {
+            other.write_all(&bytes).unwrap();
+            assert!(events.take().is_err());
+            events.bytes.clear();
+        }
         drop(other);
-        assert!(events.take_reload().is_err());
+        assert!(events.take().is_err());
     }
 
     #[test]

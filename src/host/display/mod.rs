@@ -311,8 +311,9 @@ impl Display {
         }
     }
 
-    /// Puts right what a desktop has changed by reading its configuration anew, and returns whether
-    /// it has: devices for input are to be opened again. To be called now and then.
+    /// Brings windows of its programs that opened elsewhere. Puts right what a desktop has changed by
+    /// reading its configuration anew, and returns whether it has: devices for input are to be opened
+    /// again. To be called now and then.
     pub fn restore(&mut self) -> Result<bool, Error> {
         match &mut self.backend {
             Backend::Attached(attached) => attached.restore(),

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// A process that is asked to end has this long for it.
 const GRACE: Duration = Duration::from_secs(1);
+/// Processes that started one another, at most. Numbers may change hands while they are read.
+const LINEAGE_LEN_MAX: usize = 64;
 /// Between two looks at what does not tell by itself.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 
@@ -29,6 +31,7 @@ pub struct Process {
 struct Stat {
     /// `R`, `S` and so on; `Z` and `X` are of those that have ended.
     state: u8,
+    parent: u32,
     group: u32,
     start_ticks: u64,
 }
@@ -55,6 +58,12 @@ impl Process {
         self.wait_end();
         // The number is still its own, or a moment ago has become free.
         process::kill_group(self.pid);
+    }
+
+    /// Whether it has started the process of that number, or whoever did.
+    pub fn has_started(&self, pid: u32) -> bool {
+        let lineage = std::iter::successors(Some(pid), |pid| stat(*pid).map(|stat| stat.parent));
+        self.is_alive() && lineage.take(LINEAGE_LEN_MAX).any(|pid| pid == self.pid)
     }
 
     fn stat(&self) -> Option<Stat> {
@@ -103,9 +112,10 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     // The third field of the line is the first here.
     let mut fields = text.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    let group = fields.nth(1)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let start_ticks = fields.nth(16)?.parse().ok()?;
-    Some(Stat { state, group, start_ticks })
+    Some(Stat { state, parent, group, start_ticks })
 }
 
 /// The real user id.
@@ -125,13 +135,33 @@ mod tests {
     #[test]
     fn a_line_of_stat_is_read_whatever_the_program_is_called() {
         let rest = "S 1 41 41 0 -1 4194560 1 0 0 0 2 3 0 0 20 0 1 0 987 10 5";
-        let expected = Some(Stat { state: b'S', group: 41, start_ticks: 987 });
+        let expected = Some(Stat { state: b'S', parent: 1, group: 41, start_ticks: 987 });
         for name in ["sway", "a b", ") R 1 2 (", ""] {
             assert_eq!(parse_stat(format!("42 ({name}) {rest}\n").as_bytes()), expected);
         }
         for text in ["", "42 (sway", "42 (sway)", "42 (sway) S 1", "42 (sway) S 1 x 41"] {
             assert_eq!(parse_stat(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_process_has_started_itself_and_what_its_own_have() {
+        let own = Process::find(std::process::id()).unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::find(child.id()).unwrap();
+
+        for (process, pid, expected) in [
+            (own, child.id(), true),
+            (process, child.id(), true),
+            (process, own.pid, false),
+            (Process { start_ticks: own.start_ticks + 1, ..own }, child.id(), false),
+            (own, 0, false),
+            (own, u32::MAX, false),
+        ] {
+            assert_eq!(process.has_started(pid), expected, "{process:?} {pid}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -186,6 +186,14 @@ pub fn assign(client: &mut Client, process: Process, name: &str) -> Result<(), E
     Ok(client.run(&format!("assign [pid={}] output {name}", process.pid))?)
 }
 
+/// Moves a window to an output, if it is not there.
+pub fn bring(client: &mut Client, window: i64, name: &str) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    Ok(client.run(&format!("[con_id={window}] move container to output {name}"))?)
+}
+
 /// A mode as commands have it. sway computes millihertz in floating point and cuts what is behind
 /// the point, so that there is something to cut.
 pub fn emit(mode: Mode) -> String {
