@@ -1,5 +1,5 @@
-"""Makes a video that tells its frames apart: a barcode as the host's test source has it, on a picture
-that moves, with a tone in each ear.
+"""Makes a video that tells its frames apart: a barcode as the host's test source has it, beside a bar
+that moves, with a tone in each ear. The rest stands still, so that it costs little.
 
 usage: video.py FILE WIDTHxHEIGHT FPS SECONDS
 """
@@ -28,7 +28,9 @@ def barcode(number, cell):
 def picture(number, width, height):
     """Planes of 4:2:0 one below the other."""
     planes = np.full((height * 3 // 2, width), 128, np.uint8)
-    planes[:height] = 64 + (np.arange(width) + 4 * number) // 8 % 64
+    planes[:height] = 64 + np.arange(width) // 8 % 64
+    x = 8 * number % (width - 16)
+    planes[height * 3 // 4 : height, x : x + 16] = LIGHT
     cell = cell_len(width, height)
     planes[: ROWS * cell, : COLUMNS * cell] = barcode(number, cell)
     return planes
