@@ -479,9 +479,11 @@ def typing(text):
     return [("LiSendUtf8TextEvent", text.encode(), len(text.encode()))]
 
 
-def wait_until(session, end, is_there=lambda: False):
-    while not session.is_terminated and (left := end - time.monotonic()) > 0 and not is_there():
-        session._connection_terminated.wait(min(left, 0.05))
+def wait_until(session, end, is_there=None):
+    while not session.is_terminated and (left := end - time.monotonic()) > 0:
+        if is_there and is_there():
+            return
+        session._connection_terminated.wait(min(left, 0.05) if is_there else left)
 
 
 def parse():
