@@ -70,8 +70,8 @@ def wait_for(what, condition, seconds=20):
 class Daemon:
     """The daemon in a folder of its own, as a user who is not root."""
 
-    def __init__(self, programs, folder):
-        self.folder, self.process = folder, None
+    def __init__(self, programs, folder, lines=("Capture test",)):
+        self.folder, self.process, self.lines = folder, None, lines
         if os.getuid() == 0:
             os.chown(folder, USER, USER)
         for name in ("punktfunkd", "punktfunkctl", "libavenc.so"):
@@ -81,10 +81,11 @@ class Daemon:
     def start(self):
         options = {
             "StateDirectory": f"{self.folder}/state", "RuntimeDirectory": f"{self.folder}/run",
-            "GameStreamPort": PORT, "Mdns": "no", "Capture": "test", "LogLevel": "debug",
+            "GameStreamPort": PORT, "Mdns": "no", "LogLevel": "debug",
         }
         with open(f"{self.folder}/conf", "w") as file:
             file.writelines(f"{name} {value}\n" for name, value in options.items())
+            file.writelines(f"{it}\n" for it in self.lines)
         is_root = os.getuid() == 0
         who = {"user": USER, "group": USER, "extra_groups": []} if is_root else {}
         with open(self.log, "w") as log:
@@ -211,11 +212,11 @@ def stages(daemon):
     return {name: [int(value) / 1000 for value in values] for name, *values in rows}
 
 
-def start_client(identity, mode, seconds):
+def start_client(identity, mode, seconds, *words):
     command = [
         sys.executable, f"{TESTS}/stream.py", "--host", "127.0.0.1", "--http-port", str(PORT),
         "--identity", identity, "--mode", f"{mode}x{FPS}", "--codec", "h264", "--bitrate", "20000",
-        "--seconds", str(seconds), "--quit",
+        "--seconds", str(seconds), "--quit", *words,
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 

@@ -131,7 +131,16 @@ impl Machine {
             has_legacy_names: true,
             ..Told::default()
         };
-        Wanted { kind, mode, scale_percent: 100, session, run: session, told, app: None }
+        Wanted {
+            kind,
+            mode,
+            scale_percent: 100,
+            session,
+            run: session,
+            told,
+            app: None,
+            sessions_max: 3,
+        }
     }
 
     /// A terminal that writes its environment into a file and stays.
@@ -222,6 +231,24 @@ impl Sway {
     /// Its outputs: name, and width, height and refresh.
     fn outputs(&self) -> Vec<(String, [u64; 3])> {
         outputs(&self.message(&["-r", "-t", "get_outputs"]))
+    }
+
+    /// All that it tells of an output and of windows there.
+    fn on(&self, output: &str) -> String {
+        let tree = self.message(&["-r", "-t", "get_tree"]);
+        let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
+        let mut places = tree["nodes"].as_array().unwrap().iter();
+        places.find(|it| it["name"] == output).unwrap().to_string()
+    }
+
+    /// The names of its seats.
+    fn seats(&self) -> Vec<String> {
+        let said = self.message(&["-r", "-t", "get_seats"]);
+        let seats: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let seats = seats.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().into());
+        let mut seats: Vec<String> = seats.collect();
+        seats.sort();
+        seats
     }
 
     /// The output that has the focus.
@@ -447,21 +474,31 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
         assert!(one.why().starts_with("virtual, HEADLESS-2 of sway 1."), "{}", one.why());
         assert!(other.why().starts_with("virtual, HEADLESS-3 of sway 1."), "{}", other.why());
         assert_eq!(one.wayland(), (folder.path().join("xdg/wayland-1"), "HEADLESS-2".to_owned()));
+        // Whoever came first shares the user's seat. There are as many as there may be sessions.
+        assert_eq!((one.seat(), other.seat().as_deref()), (None, Some("punktfunk-1")));
+        let seats = ["punktfunk-1", "punktfunk-2", "punktfunk-3", "seat0"];
+        assert_eq!(sway.seats(), seats);
         let named = |name: &str, mode| (name.to_owned(), numbers(mode));
         let three = [own.clone(), named("HEADLESS-2", HD), named("HEADLESS-3", ODD)];
         assert_eq!(sway.outputs(), three);
         one.set_mode(FAST).unwrap();
         assert_eq!((seen(&one), seen(&other)), ((1600, 900), (1366, 768)));
-        one.run(&machine.app("told"), &surroundings).unwrap();
-        machine.told("told", &one);
-        eventually("the window is on the output of its session", || {
-            let tree = sway.message(&["-r", "-t", "get_tree"]);
-            let tree: Value = serde_json::from_slice(&tree.stdout).unwrap();
-            let mut places = tree["nodes"].as_array().unwrap().iter();
-            let place = places.find(|it| it["name"] == "HEADLESS-2").unwrap().to_string();
-            place.contains("\"foot\"").then_some(())
-        });
+        for (display, output) in [(&mut one, "HEADLESS-2"), (&mut other, "HEADLESS-3")] {
+            display.run(&machine.app(output), &surroundings).unwrap();
+            machine.told(output, display);
+            eventually("the window is on the output of its session", || {
+                sway.on(output).contains("\"foot\"").then_some(())
+            });
+        }
         assert_eq!(sway.focused(), "HEADLESS-2");
+        // What a program starts opens where the user's seat is, and is brought.
+        let argv = ["sh", "-c", "sh -c 'foot -a later sleep 1000; :'; :"].map(Into::into);
+        let later = App { argv: argv.into(), ..App::default() };
+        other.run(&later, &surroundings).unwrap();
+        eventually("the window is brought", || {
+            assert!(!one.restore().unwrap() && !other.restore().unwrap());
+            sway.on("HEADLESS-3").contains("\"later\"").then_some(())
+        });
         drop(one);
         drop(other);
 
@@ -479,7 +516,42 @@ fn a_desktop_gets_an_output_for_each_session_and_is_rid_of_it_afterwards() {
             Display::open(&machine.wanted(Kind::Auto, 1, FAST), &surroundings, &machine.journal());
         let again = again.unwrap();
         assert_eq!(sway.outputs().len(), count.max(2));
+        assert_eq!(again.seat().as_deref(), Some("punktfunk-1"));
+        assert_eq!(sway.seats(), seats);
         assert_eq!(seen(&again), (1600, 900));
+    });
+}
+
+#[test]
+fn a_desktop_that_is_configured_anew_has_outputs_and_seats_of_sessions_as_before() {
+    const NAME: &str =
+        "a_desktop_that_is_configured_anew_has_outputs_and_seats_of_sessions_as_before";
+    as_user(NAME, || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let (surroundings, journal) = (machine.surroundings(), machine.journal());
+        let mut displays = [(1, HD), (2, ODD)].map(|(session, mode)| {
+            let wanted = machine.wanted(Kind::Virtual, session, mode);
+            Display::open(&wanted, &surroundings, &journal).unwrap()
+        });
+        let (outputs, seats) = (sway.outputs(), sway.seats());
+        for display in &mut displays {
+            assert!(!display.restore().unwrap());
+        }
+
+        let reloaded = sway.message(&["reload"]);
+
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        for display in &mut displays {
+            eventually("the reload is noticed", || display.restore().unwrap().then_some(()));
+            assert!(!display.restore().unwrap());
+        }
+        assert_eq!((sway.outputs(), sway.seats()), (outputs, seats));
+        assert_eq!(displays.each_ref().map(seen), [(1280, 720), (1366, 768)]);
+        drop(sway);
+        let error = displays[0].restore().unwrap_err().to_string();
+        assert_eq!(error, "connection to sway: closed by it");
     });
 }
 
@@ -502,7 +574,7 @@ fn a_mirror_is_an_output_as_it_is() {
 
         assert_eq!(numbers(mirror.mode()), before[0].1);
         assert_eq!(error, "no output DP-1, there are: HEADLESS-1");
-        assert_eq!(mirror.wayland().1, "HEADLESS-1");
+        assert_eq!((mirror.wayland().1.as_str(), mirror.seat()), ("HEADLESS-1", None));
         assert_eq!(journal.entries(), []);
         drop(mirror);
         assert_eq!(sway.outputs(), before);

@@ -14,13 +14,15 @@ mod support;
 use std::fs::{self, File};
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use grants::Grants;
 use inject::Injector;
-use inject::wayland::{Devices, Error};
+use inject::wayland::{Devices, Error, Place};
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::input::{
     Area, Fraction, Gamepad, GamepadEvent, GamepadIndex, Input, Key, KeyEvent, Modifiers, Point,
@@ -114,13 +116,32 @@ impl Desktop {
         wev
     }
 
+    /// A terminal that keeps what is typed in it, and where the pointer is seen if it says so.
+    fn terminal(&mut self, name: &str) -> Typed {
+        let path = self.folder.path().join(format!("typed-{name}"));
+        let script = format!(
+            "stty raw -echo; printf '\\033[?1003h\\033[?1006h'; exec cat > {}",
+            path.display()
+        );
+        self.run(&["foot", "-a", name, "sh", "-c", &script], "foot.log");
+        eventually("foot", || {
+            let tree = self.say(&["-t", "get_tree"]);
+            (path.exists() && tree.contains(&format!("\"app_id\": \"{name}\""))).then_some(())
+        });
+        Typed { path, passed: 0.into() }
+    }
+
     fn open(&self) -> Injector {
         self.open_at("HEADLESS-1", None)
     }
 
+    fn place(&self, output: &str, seat: Option<&str>) -> Place {
+        Place { socket: self.socket(), output: output.into(), seat: seat.map(Into::into) }
+    }
+
     /// A client that may do everything, with devices there.
     fn open_at(&self, output: &str, seat: Option<&str>) -> Injector {
-        let devices = Devices::open(&self.socket(), output, seat).unwrap();
+        let devices = Devices::open(&self.place(output, seat)).unwrap();
         let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
         let mut injector = Injector::new(grants, 4);
         injector.attach(devices);
@@ -169,6 +190,70 @@ impl Wev {
                 return;
             }
             assert!(clock::now() < end, "no {part:?} in\n{}", &text[seen..]);
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+    }
+}
+
+/// What a terminal has got.
+struct Typed {
+    path: PathBuf,
+    /// Characters that do not count.
+    passed: std::cell::Cell<usize>,
+}
+
+impl Typed {
+    /// What was typed, and what is told of the pointer.
+    fn read(&self) -> (String, Vec<String>) {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        let (mut keys, mut pointers) = (String::new(), Vec::new());
+        for (index, part) in text.split("\u{1b}[<").enumerate() {
+            let end =
+                if index == 0 { 0 } else { part.find(['M', 'm']).map_or(part.len(), |at| at + 1) };
+            keys.push_str(&part[end..]);
+            pointers.extend((end > 0).then(|| part[..end].to_owned()));
+        }
+        (keys.chars().skip(self.passed.get()).collect(), pointers)
+    }
+
+    fn keys(&self) -> String {
+        self.read().0
+    }
+
+    fn pointers(&self) -> Vec<String> {
+        self.read().1
+    }
+
+    /// What came so far does not count, once there is no more of it.
+    fn settle(&self) {
+        let mut seen = self.keys();
+        loop {
+            clock::sleep_until(clock::now() + Duration::from_millis(200));
+            let now = self.keys();
+            if now == seen {
+                break;
+            }
+            seen = now;
+        }
+        self.passed.set(self.passed.get() + seen.chars().count());
+    }
+
+    /// Waits until this was typed and nothing else.
+    #[track_caller]
+    fn wait(&self, expected: &str) {
+        let end = clock::now() + PATIENCE;
+        while self.keys() != expected {
+            assert!(clock::now() < end, "{:?} instead of {expected:?}", self.keys());
+            clock::sleep_until(clock::now() + Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until this is told of the pointer.
+    #[track_caller]
+    fn wait_pointer(&self, expected: &str) {
+        let end = clock::now() + PATIENCE;
+        while !self.pointers().iter().any(|it| it == expected) {
+            assert!(clock::now() < end, "{expected} not in {:?}", self.pointers());
             clock::sleep_until(clock::now() + Duration::from_millis(10));
         }
     }
@@ -306,7 +391,7 @@ fn pointers_move_click_and_scroll_where_the_client_does() {
 #[test]
 fn gamepads_have_no_way_through_a_compositor() {
     let desktop = Desktop::start();
-    let devices = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap();
+    let devices = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap();
     let mut injector = Injector::new(Grants::parse(["gamepad", "keyboard", "view"]).unwrap(), 4);
     injector.attach(devices);
 
@@ -387,44 +472,167 @@ fn nothing_stays_down_when_the_host_goes_without_a_word() {
     wev.wait_all(&["key: 38; state: 0", "key: 50; state: 0"]);
 }
 
-#[test]
-fn two_clients_type_and_click_each_on_their_own_output() {
-    let mut desktop = Desktop::start();
-    desktop.say(&["create_output"]);
-    // Any word of seats takes virtual devices from theirs, so all words come first. Programs need
-    // a moment for a seat that gets its first keyboard, so devices come before programs.
-    let places = [("HEADLESS-1", "pf0"), ("HEADLESS-2", "pf1")];
-    for (_, seat) in places {
-        desktop.say(&["seat", seat, "fallback", "false"]);
-    }
-    let mut clients = places.map(|(output, seat)| desktop.open_at(output, Some(seat)));
-    for (output, seat) in places {
-        desktop.say(&["focus", "output", output]);
-        let script = format!("read x; echo \"$x\" > typed-{seat}; sleep 60");
-        desktop.run(&["foot", "-a", seat, "sh", "-c", &script], "foot.log");
-        eventually("foot", || {
-            let tree = desktop.say(&["-t", "get_tree"]);
-            tree.contains(&format!("\"app_id\": \"{seat}\"")).then_some(())
-        });
+/// A client that is given each event of its compositor in its time, as the daemon does it.
+struct Client(Arc<Mutex<Injector>>, Arc<AtomicBool>);
+
+impl Client {
+    fn new(injector: Injector) -> Client {
+        let (shared, is_over) = (Arc::new(Mutex::new(injector)), Arc::default());
+        let client = Client(Arc::clone(&shared), Arc::clone(&is_over));
+        let turn = move || {
+            while !is_over.load(Ordering::Relaxed) {
+                if let Some(devices) = shared.lock().unwrap().devices() {
+                    devices.handle_ready();
+                    let now = clock::now();
+                    if devices.poll_timeout().is_some_and(|at| at <= now) {
+                        devices.handle_timeout(now);
+                    }
+                }
+                clock::sleep_until(clock::now() + Duration::from_millis(1));
+            }
+        };
+        std::thread::Builder::new().spawn(turn).unwrap();
+        client
     }
 
-    for client in &mut clients {
-        client.handle(&place(640, 360));
+    fn handle(&self, input: &Input) {
+        self.0.lock().unwrap().handle(input);
+    }
+
+    fn type_text(&self, typed: &str) {
+        self.handle(&text(typed));
+    }
+
+    /// Types until it arrives there: a program needs a moment for a seat with its first keyboard.
+    #[track_caller]
+    fn reach(&self, terminal: &Typed) {
+        eventually("something typed arrives", || {
+            self.type_text(".");
+            terminal.keys().ends_with('.').then_some(())
+        });
+        terminal.settle();
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn two_clients_type_and_point_each_on_their_own_output() {
+    let mut desktop = Desktop::start();
+    let places = [("HEADLESS-2", "pf1"), ("HEADLESS-3", "pf2")];
+    // Any word of seats takes virtual devices from theirs, so all words come first.
+    for (output, seat) in places {
+        desktop.say(&["create_output"]);
+        desktop.say(&["seat", seat, "attach", seat]);
+        desktop.say(&["assign", &format!("[app_id={seat}]"), "output", output]);
+    }
+    let clients = places.map(|(output, seat)| Client::new(desktop.open_at(output, Some(seat))));
+    let terminals = places.map(|(_, seat)| desktop.terminal(seat));
+
+    for (client, terminal) in clients.iter().zip(&terminals) {
+        client.reach(terminal);
+    }
+    for (one, other) in [('a', 'b'), ('\u{e4}', '\u{df}'), ('c', 'd'), ('e', 'f')] {
+        clients[0].type_text(&one.to_string());
+        clients[1].type_text(&other.to_string());
+    }
+
+    terminals[0].wait("a\u{e4}ce");
+    terminals[1].wait("b\u{df}df");
+    for (client, [own, other]) in clients.iter().zip([[0, 1], [1, 0]]) {
+        let before = terminals[other].pointers();
+        client.handle(&place(320, 180));
         client.handle(&button(PointerButton::Left, true));
         client.handle(&button(PointerButton::Left, false));
+        // Cells are 7 pixels wide and 14 high, and counted from 1.
+        for expected in ["0;46;13M", "0;46;13m"] {
+            terminals[own].wait_pointer(expected);
+        }
+        assert_eq!(terminals[other].pointers(), before);
     }
-    for (one, other) in [('a', 'b'), ('\u{e4}', '\u{df}'), ('c', 'd'), ('\n', '\n')] {
-        clients[0].handle(&text(&one.to_string()));
-        clients[1].handle(&text(&other.to_string()));
+}
+
+#[test]
+fn a_new_window_has_the_keyboard_of_its_own_output_alone() {
+    let mut desktop = Desktop::start();
+    desktop.say(&["create_output"]);
+    let places = [("HEADLESS-1", "pf0"), ("HEADLESS-2", "pf1")];
+    for (_, seat) in places {
+        desktop.say(&["seat", seat, "attach", seat]);
+    }
+    let clients = places.map(|(output, seat)| Client::new(desktop.open_at(output, Some(seat))));
+    desktop.say(&["focus", "output", "HEADLESS-1"]);
+    let one = desktop.terminal("one");
+    clients[0].reach(&one);
+
+    // Where seat0 is, sway gives a new window the keyboards of all seats.
+    desktop.say(&["focus", "output", "HEADLESS-2"]);
+    let two = desktop.terminal("two");
+    clients[1].reach(&two);
+    clients[0].type_text("one");
+    clients[1].type_text("two");
+
+    one.wait("one");
+    two.wait("two");
+    // Where it is not, sway gives a new window no keyboard.
+    desktop.say(&["focus", "output", "HEADLESS-1"]);
+    desktop.say(&["assign", "[app_id=three]", "output", "HEADLESS-2"]);
+    let three = desktop.terminal("three");
+    clients[1].reach(&three);
+    clients[0].type_text("+");
+    clients[1].type_text("three");
+
+    one.wait("one+");
+    three.wait("three");
+    // Until the third was there, it was the second that had the keyboard.
+    assert_eq!(two.keys().trim_end_matches('.'), "two");
+}
+
+#[test]
+fn devices_that_are_taken_from_their_seat_are_lost_and_those_of_the_first_seat_stay() {
+    let mut desktop = Desktop::start();
+    desktop.say(&["seat", "seat0", "fallback", "true"]);
+    desktop.say(&["seat", "pf0", "attach", "pf0"]);
+    let (mut user, mut client) = (desktop.open(), desktop.open_at("HEADLESS-1", Some("pf0")));
+    let terminal = desktop.terminal("terminal");
+    let wait_lost = |client: &mut Injector| {
+        eventually("the loss is noticed", || {
+            let devices = client.devices().unwrap();
+            devices.handle_ready();
+            devices.is_lost().then_some(())
+        });
+        client.handle(&key_event(45, true, 0));
+        assert!(client.drop_lost());
+    };
+    for key in [30, 31] {
+        press(&mut user, key, 0);
+        press(&mut client, key, 1);
+        terminal.wait(if key == 30 { "aA" } else { "aAsS" });
     }
 
-    for ((_, seat), expected) in places.into_iter().zip(["a\u{e4}c\n", "b\u{df}d\n"]) {
-        let path = desktop.folder.path().join(format!("typed-{seat}"));
-        let typed = eventually("the text", || {
-            fs::read_to_string(&path).ok().filter(|typed| typed.ends_with('\n'))
-        });
-        assert_eq!(typed, expected);
-    }
+    desktop.say(&["seat", "pf1", "attach", "pf1"]);
+
+    wait_lost(&mut client);
+    client.attach(Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap());
+    press(&mut user, 32, 0);
+    terminal.wait("aAsSd");
+    press(&mut client, 32, 1);
+    terminal.wait("aAsSdD");
+
+    // With a reload, sway removes seats that are not in its configuration, which the terminal does
+    // not survive.
+    desktop.say(&["reload"]);
+
+    wait_lost(&mut client);
+    let error = Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap_err();
+    assert_eq!(error.to_string(), "no seat \"pf0\"");
+    let devices = user.devices().unwrap();
+    devices.handle_ready();
+    assert!(!devices.is_lost());
 }
 
 #[test]
@@ -470,7 +678,7 @@ fn a_compositor_that_is_gone_is_noticed() {
     assert!(devices.is_lost());
     injector.handle(&key_event(30, false, 0));
     injector.release_all();
-    let error = Devices::open(&desktop.socket(), "HEADLESS-1", None).unwrap_err();
+    let error = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap_err();
     assert!(matches!(error, Error::Connect(_)), "{error}");
 }
 
@@ -478,15 +686,16 @@ fn a_compositor_that_is_gone_is_noticed() {
 fn devices_are_for_outputs_and_seats_that_there_are() {
     fn is_send<T: Send>(_: &T) {}
     let desktop = Desktop::start();
-    let socket = desktop.socket();
-    let open =
-        |output: &str, seat| Devices::open(&socket, output, seat).map_err(|it| it.to_string());
+    let open = |output: &str, seat| {
+        Devices::open(&desktop.place(output, seat)).map_err(|it| it.to_string())
+    };
 
-    desktop.say(&["seat", "pf1", "fallback", "false"]);
+    desktop.say(&["seat", "pf1", "attach", "pf1"]);
     let own = open("HEADLESS-1", Some("pf1")).unwrap();
     is_send(&own);
     assert_eq!(open("DP-1", None).unwrap_err(), "no output \"DP-1\"");
     assert_eq!(open("HEADLESS-1", Some("pf2")).unwrap_err(), "no seat \"pf2\"");
-    let error = Devices::open(Path::new("/nowhere"), "DP-1", None).unwrap_err().to_string();
+    let nowhere = Place { socket: "/nowhere".into(), ..desktop.place("DP-1", None) };
+    let error = Devices::open(&nowhere).unwrap_err().to_string();
     assert!(error.starts_with("no connection to the compositor: "), "{error}");
 }

@@ -12,6 +12,7 @@ machine's clock, which the host has as well.
 import argparse
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -111,6 +112,8 @@ INPUT = [
 ]
 # What a program in the display reads as "aBgr\u00fc\u00df", where all of it arrives.
 TYPING = [it for it in INPUT if it[0].startswith(("LiSendKeyboard", "LiSendUtf8"))]
+# Of luma: by so much a picture is brighter or darker where a key has changed its colour.
+LEVEL_STEP = 30
 # The gamepad goes, which it does when its bit is not in the mask.
 FAREWELL = ("LiSendMultiControllerEvent", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -224,7 +227,7 @@ class Taker:
     def __init__(self, session):
         self.session, self.is_over = session, threading.Event()
         self.units, self.packets = [], []
-        self.has_first = threading.Event()
+        self.has_first, self.has_more = threading.Event(), threading.Event()
         self.threads = [threading.Thread(target=it, daemon=True) for it in (self.video, self.audio)]
         for thread in self.threads:
             thread.start()
@@ -235,6 +238,7 @@ class Taker:
             if unit is not None:
                 self.units.append((now_us(), unit))
                 self.has_first.set()
+                self.has_more.set()
 
     def audio(self):
         while not self.is_over.is_set():
@@ -248,6 +252,29 @@ class Taker:
         self.session.wake_audio()
         for thread in self.threads:
             thread.join(2)
+
+
+class Onlooker:
+    """Decodes the pictures of a taker while they come, and sees when the colour changes."""
+
+    def __init__(self, taker, codec):
+        self.taker, self.decoder = taker, VideoDecoder(codec)
+        self.count, self.level = 0, None
+
+    def look(self, end):
+        """The next access unit whose picture is of another brightness, and when that was decoded."""
+        while time.monotonic() < end and not self.taker.session.is_terminated:
+            self.taker.has_more.clear()
+            for index in range(self.count, len(self.taker.units)):
+                self.count = index + 1
+                received_us, unit = self.taker.units[index]
+                for _, (luma, *_) in self.decoder.decode(unit.annex_b_data, index):
+                    decoded_us, before = now_us(), self.level
+                    self.level = float(luma[::16, ::16].mean())
+                    if before is not None and abs(self.level - before) > LEVEL_STEP:
+                        return received_us, decoded_us, unit
+            self.taker.has_more.wait(0.05)
+        return None
 
 
 def missing(numbers):
@@ -291,6 +318,7 @@ def judge_video(units, arguments):
         "host_latency_ms": spread(latencies),
         # From capture to the client's hands, if the host's clock is this one.
         "age_ms": spread(ages),
+        "times_us": times,
         "decode_error_count": decoder.error_count,
         "format": decoder.format,
         "pictures": report,
@@ -403,27 +431,59 @@ def run(session, taker, arguments, report):
     """From the first frame on for as long as was asked for."""
     taker.has_first.wait(10)
     end = time.monotonic() + arguments.seconds
-    if arguments.input:
+    if arguments.input_when:
+        wait_until(session, end, lambda: os.path.exists(arguments.input_when))
+    if arguments.input or arguments.input_when:
         report["input"] = [[name, session.send(name, *values)] for name, *values in INPUT]
     for second in range(arguments.type):
         wait_until(session, end - arguments.seconds + second + 1)
-        for name, *values in TYPING:
+        for name, *values in typing(arguments.text):
             session.send(name, *values)
+    if arguments.press:
+        report["presses"] = press(session, taker, arguments)
     if arguments.wait_rumble:
         session.rumbled.wait(arguments.seconds)
     for index in range(arguments.idr):
         wait_until(session, end - arguments.seconds * (1 - (index + 1) / (arguments.idr + 1)))
         session.request_idr()
-    wait_until(session, end)
-    if arguments.input and not session.is_terminated:
+    wait_until(session, time.monotonic() if arguments.press else end)
+    if "input" in report and not session.is_terminated:
         name, *values = FAREWELL
         report["input"].append([name, session.send(name, *values)])
         wait_until(session, time.monotonic() + 0.2)
 
 
-def wait_until(session, end):
+def press(session, taker, arguments):
+    """Presses a key some times, each when a picture has changed its colour by the one before. Times
+    in microseconds: sent, received, decoded; and what the host needed from capture to sending."""
+    onlooker, presses = Onlooker(taker, arguments.codec), []
+    # The program takes a while to be there, and shows that by changing its colour.
+    onlooker.look(time.monotonic() + arguments.seconds)
+    for _ in range(arguments.press):
+        # No frame of the display is nearer than another.
+        wait_until(session, time.monotonic() + random.uniform(0.15, 0.2))
+        sent_us = now_us()
+        for action in (DOWN, UP):
+            session.send("LiSendKeyboardEvent", 0x8041 - 0x10000, action, 0)
+        seen = onlooker.look(time.monotonic() + 5)
+        if seen is None:
+            break
+        received_us, decoded_us, unit = seen
+        presses.append([sent_us, received_us, decoded_us, unit.host_processing_latency_us * 100])
+    return presses
+
+
+def typing(text):
+    if text is None:
+        return TYPING
+    return [("LiSendUtf8TextEvent", text.encode(), len(text.encode()))]
+
+
+def wait_until(session, end, is_there=None):
     while not session.is_terminated and (left := end - time.monotonic()) > 0:
-        session._connection_terminated.wait(left)
+        if is_there and is_there():
+            return
+        session._connection_terminated.wait(min(left, 0.05) if is_there else left)
 
 
 def parse():
@@ -444,9 +504,12 @@ def parse():
     parser.add_argument("--rfi", action="store_true", help="reference frames may be invalidated")
     parser.add_argument("--plain-video", action="store_true", help="only sound is encrypted")
     parser.add_argument("--type", type=int, default=0, metavar="COUNT", help="once a second")
+    parser.add_argument("--text", help="what is typed, instead of a bit of everything")
     parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")
+    parser.add_argument("--input-when", metavar="FILE", help="as soon as there is such a file")
+    parser.add_argument("--press", type=int, default=0, metavar="COUNT", help="each when the last is seen, and then end")
     parser.add_argument("--wait-rumble", action="store_true", help="no longer than --seconds")
     parser.add_argument("--record", metavar="FILE", help="keep the access units")
     parser.add_argument("--resume", action="store_true")

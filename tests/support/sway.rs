@@ -5,6 +5,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::Value;
+
 use super::{Folder, command, eventually, output, tool};
 
 /// The first output of a sway without a screen.
@@ -28,13 +30,18 @@ pub struct Sway {
 impl Sway {
     /// Starts one whose output has this mode, such as 1280x720@60Hz, and a plain background.
     pub fn start(mode: &str) -> Sway {
+        Sway::start_with(mode, "")
+    }
+
+    /// As [`Sway::start`], with these lines in its configuration.
+    pub fn start_with(mode: &str, lines: &str) -> Sway {
         for name in ["sway", "swaymsg"] {
             tool(name);
         }
         let folder = Folder::new();
         folder.folder("run", 0o700);
         let lines = format!(
-            "output * mode {mode}\noutput * bg #204060 solid_color\ndefault_border none\nxwayland disable\n"
+            "output * mode {mode}\noutput * bg #204060 solid_color\ndefault_border none\nxwayland disable\n{lines}"
         );
         let conf = folder.file("sway.conf", lines, 0o644);
         let log = fs::File::create(folder.path().join("sway.log")).unwrap();
@@ -83,6 +90,14 @@ impl Sway {
         self.run_client("foot", &["--config=/dev/null", "sh", "-c", line]);
     }
 
+    /// What grim sees of the output, as a file in the format PPM.
+    pub fn shot_file(&self, name: &str) -> Vec<u8> {
+        tool("grim");
+        let shot = output(self.client("grim").args(["-c", "-t", "ppm", "-o", name, "-"]));
+        assert!(shot.status.success(), "{}", String::from_utf8_lossy(&shot.stderr));
+        shot.stdout
+    }
+
     /// What grim sees of the output.
     pub fn shot(&self) -> Shot {
         tool("grim");
@@ -94,6 +109,27 @@ impl Sway {
         let (width, height) = (word().parse().unwrap(), word().parse().unwrap());
         let pixels = head.next().unwrap().strip_prefix(b"255\n").unwrap().to_vec();
         Shot { width, height, pixels }
+    }
+
+    /// The name of the output that is so wide.
+    #[track_caller]
+    pub fn output_of(&self, width: u64) -> String {
+        let outputs = self.outputs();
+        let found = outputs.iter().find(|it| it["current_mode"]["width"] == width);
+        found.unwrap_or_else(|| panic!("{outputs:?}"))["name"].as_str().unwrap().to_owned()
+    }
+
+    /// Width and height of all outputs.
+    pub fn modes(&self) -> Vec<[u64; 2]> {
+        let size = |output: &Value| {
+            ["width", "height"].map(|it| output["current_mode"][it].as_u64().unwrap())
+        };
+        self.outputs().iter().map(size).collect()
+    }
+
+    fn outputs(&self) -> Vec<Value> {
+        let said = self.try_message(&["-r", "-t", "get_outputs"]).unwrap();
+        serde_json::from_slice(&said).unwrap()
     }
 
     /// Kills sway, which has no time to say so to anybody.
@@ -116,7 +152,8 @@ impl Sway {
         self.folder.path().join("sway.log")
     }
 
-    fn run(&self) -> PathBuf {
+    /// The folder of its sockets.
+    pub fn run(&self) -> PathBuf {
         self.folder.path().join("run")
     }
 

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::app::{self, App, Setting};
+use super::ipc::{Events, Window};
 use super::journal::{Entry, Journal, Mark};
 use super::keeper::{Keeper, Program};
+use super::seats::Seat;
 use super::sway::{self, Desktop, Removal};
 use super::told::Told;
 use super::{Error, Surroundings, Wanted};
@@ -18,12 +20,15 @@ use super::{Error, Surroundings, Wanted};
 /// An output of somebody's desktop, and the session's programs there.
 pub struct Attached {
     desktop: Desktop,
+    events: Events,
     output: String,
     mode: Mode,
     /// Takes effect with its next mode.
     pub scale_percent: u32,
     /// Only of an output that was made for the session.
     mark: Option<Mark>,
+    seat: Seat,
+    sessions_max: u32,
     journal: Arc<Journal>,
     session: u32,
     programs: Vec<Program>,
@@ -39,7 +44,9 @@ impl Attached {
         journal: &Arc<Journal>,
     ) -> Result<Attached, Error> {
         let mut client = desktop.connect()?;
+        let events = desktop.connect()?.subscribe()?;
         let turn = journal.turn();
+        let seat = journal.seats().take(desktop.process, &mut client, wanted.sessions_max)?;
         let before = sway::names(&mut client)?;
         let parked = loop {
             match journal.take_parked(&desktop)? {
@@ -74,10 +81,13 @@ impl Attached {
         // From here on it is removed whatever happens.
         let attached = Attached {
             desktop,
+            events,
             output: output.clone(),
             mode: wanted.mode,
             scale_percent: wanted.scale_percent,
             mark: Some(mark),
+            seat,
+            sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
             programs: Vec::new(),
@@ -104,12 +114,16 @@ impl Attached {
     ) -> Result<Attached, Error> {
         let output = sway::output(&mut desktop.connect()?, name)?;
         let mode = output.mode().ok_or_else(|| Error::Dark(name.to_owned()))?;
+        let seat = journal.seats().share(desktop.process);
         Ok(Attached {
+            events: desktop.connect()?.subscribe()?,
             desktop,
             output: output.name,
             mode,
             scale_percent: wanted.scale_percent,
             mark: None,
+            seat,
+            sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
             programs: Vec::new(),
@@ -125,6 +139,11 @@ impl Attached {
     /// The name of its output.
     pub fn output(&self) -> &str {
         &self.output
+    }
+
+    /// The seat of its session, if it is not the user's.
+    pub fn seat(&self) -> Option<String> {
+        self.seat.name()
     }
 
     /// Whose desktop it is, for people.
@@ -150,6 +169,32 @@ impl Attached {
         Ok(())
     }
 
+    /// Brings windows of the session's programs that opened elsewhere, and returns whether sway has
+    /// read its configuration anew since this was last asked: that puts outputs as it says and takes
+    /// seats away. Output and seat are then as they were, devices at the seat are lost.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        let news = self.events.take()?;
+        if self.mark.is_some() {
+            let is_ours = |window: &Window| {
+                let pid = window.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+                self.programs.iter().any(|program| program.process().has_started(pid))
+            };
+            for window in news.windows.iter().filter(|window| is_ours(window)) {
+                // It may have closed since.
+                let _ = sway::bring(&mut self.desktop.connect()?, window.id, &self.output);
+            }
+        }
+        if !news.has_reloaded {
+            return Ok(false);
+        }
+        let mut client = self.desktop.connect()?;
+        let turn = self.journal.turn();
+        self.seat.restore(&mut client, self.sessions_max)?;
+        drop(turn);
+        self.set_mode(self.mode)?;
+        Ok(true)
+    }
+
     /// Whether the desktop still runs.
     pub fn is_alive(&self) -> bool {
         self.desktop.process.is_alive()
@@ -164,11 +209,14 @@ impl Attached {
         app::setting(app, surroundings, told, own)
     }
 
-    /// Starts a program there. On an output of the session's own, that takes the focus.
+    /// Starts a program there. On an output of the session's own, that takes the focus of its seat.
     pub fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
         let command = app::command(app, setting)?;
-        if self.mark.is_some() {
-            sway::focus(&mut self.desktop.connect()?, &self.output)?;
+        // Windows open where the user's seat has its focus, unless there is a rule for them.
+        let (is_own, is_shared) = (self.mark.is_some(), self.seat().is_none());
+        let mut client = self.desktop.connect()?;
+        if is_own && is_shared {
+            sway::focus(&mut client, &self.output)?;
         }
         let keeper = match self.keeper.take() {
             Some(keeper) => keeper,
@@ -179,6 +227,9 @@ impl Attached {
         let program = program.map_err(|error| app::not_started(app, error))?;
         let process = program.process();
         self.programs.push(program);
+        if is_own && !is_shared {
+            sway::assign(&mut client, process, &self.output)?;
+        }
         if let Some(mark) = &self.mark {
             self.journal
                 .update(mark, |it| it.programs().into_iter().for_each(|it| it.push(process)))?;

@@ -41,14 +41,54 @@ const MAGIC: &[u8; 6] = b"i3-ipc";
 /// Types of requests; answers have the same.
 mod kind {
     pub(super) const RUN_COMMAND: u32 = 0;
+    pub(super) const SUBSCRIBE: u32 = 2;
     pub(super) const GET_OUTPUTS: u32 = 3;
     pub(super) const GET_VERSION: u32 = 7;
+    pub(super) const GET_SEATS: u32 = 101;
+    // Events.
+    pub(super) const WORKSPACE: u32 = 0x8000_0000;
+    pub(super) const WINDOW: u32 = 0x8000_0003;
 }
 
 /// A connection to a compositor.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+}
+
+/// What a compositor tells without being asked.
+#[derive(Debug)]
+pub struct Events {
+    stream: UnixStream,
+    /// What was read and is no whole event yet.
+    bytes: Vec<u8>,
+}
+
+/// What a desktop has told since it was last asked.
+#[derive(Debug, Default, PartialEq)]
+pub struct News {
+    /// It has read its configuration anew.
+    pub has_reloaded: bool,
+    /// Windows that it has now.
+    pub windows: Vec<Window>,
+}
+
+/// A window.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+pub struct Window {
+    /// What commands call it.
+    pub id: i64,
+    /// The process that it is of, if that is known.
+    #[serde(default)]
+    pub pid: Option<i64>,
+}
+
+/// What happened to a workspace or to a window.
+#[derive(Debug, Deserialize)]
+struct Change {
+    change: String,
+    #[serde(default)]
+    container: Option<Window>,
 }
 
 /// A place where a compositor shows pictures.
@@ -98,6 +138,23 @@ struct CurrentMode {
 pub struct Version {
     /// For people, such as "1.7".
     pub human_readable: String,
+}
+
+/// Keyboards and pointers that have one focus.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+pub struct Seat {
+    /// Such as seat0.
+    pub name: String,
+    #[serde(default)]
+    devices: Vec<Device>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+struct Device {
+    #[serde(default)]
+    vendor: i64,
+    #[serde(default)]
+    product: i64,
 }
 
 /// What came of one command.
@@ -152,6 +209,13 @@ impl Output {
     }
 }
 
+impl Seat {
+    /// Whether something one can touch belongs to it. Programs' devices have no numbers.
+    pub fn has_hardware(&self) -> bool {
+        self.devices.iter().any(|device| device.vendor != 0 || device.product != 0)
+    }
+}
+
 impl Client {
     /// Connects to the socket of that path, without waiting for one that does not accept.
     pub fn connect(path: &Path) -> Result<Client, Error> {
@@ -181,11 +245,26 @@ impl Client {
         parse(&self.ask(kind::GET_OUTPUTS, b"")?)
     }
 
+    /// All seats.
+    pub fn seats(&mut self) -> Result<Vec<Seat>, Error> {
+        parse(&self.ask(kind::GET_SEATS, b"")?)
+    }
+
     /// Which sway it is.
     pub fn version(&mut self) -> Result<Version, Error> {
         let mut version: Version = parse(&self.ask(kind::GET_VERSION, b"")?)?;
         version.human_readable = one_line(&version.human_readable);
         Ok(version)
+    }
+
+    /// Makes this connection one for events.
+    pub fn subscribe(mut self) -> Result<Events, Error> {
+        let outcome: Outcome = parse(&self.ask(kind::SUBSCRIBE, br#"["workspace", "window"]"#)?)?;
+        if !outcome.success {
+            return Err(Error::Refused("events".to_owned()));
+        }
+        self.stream.set_nonblocking(true)?;
+        Ok(Events { stream: self.stream, bytes: Vec::new() })
     }
 
     fn ask(&mut self, kind: u32, payload: &[u8]) -> Result<Vec<u8>, Error> {
@@ -194,6 +273,39 @@ impl Client {
         self.stream.write_all(&emit(kind, payload))?;
         read(&mut Timed { stream: &self.stream, deadline }, kind)
     }
+}
+
+impl Events {
+    /// What there is. Does not wait.
+    pub fn take(&mut self) -> Result<News, Error> {
+        let (mut news, mut chunk) = (News::default(), [0; 4096]);
+        loop {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(Error::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(len) => self.bytes.extend_from_slice(&chunk[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(news),
+                Err(error) => return Err(Error::Io(error)),
+            }
+            while let Some((len, kind)) = message(&self.bytes)? {
+                let change: Change = parse(&self.bytes[field::HEAD_LEN..len])?;
+                match kind {
+                    kind::WINDOW if change.change == "new" => news.windows.extend(change.container),
+                    kind::WORKSPACE => news.has_reloaded |= change.change == "reload",
+                    _ => {}
+                }
+                self.bytes.drain(..len);
+            }
+        }
+    }
+}
+
+/// How long the first message is, and of which type, if it is there as a whole.
+fn message(bytes: &[u8]) -> Result<Option<(usize, u32)>, Error> {
+    let Some(head) = bytes.first_chunk::<{ field::HEAD_LEN }>() else { return Ok(None) };
+    let (len, kind) = parse_head(head)?;
+    let len = field::HEAD_LEN + len;
+    Ok((bytes.len() >= len).then_some((len, kind)))
 }
 
 /// Connects to a local socket, without waiting where too many do already. Reading and writing wait.
@@ -229,18 +341,9 @@ fn emit(kind: u32, payload: &[u8]) -> Vec<u8> {
 fn read(from: &mut impl Read, kind_wanted: u32) -> Result<Vec<u8>, Error> {
     let mut head = [0; field::HEAD_LEN];
     from.read_exact(&mut head)?;
-    let number = |range: Range<usize>| {
-        u32::from_ne_bytes(head[range].try_into().expect("ranges of four bytes"))
-    };
-    if head[field::MAGIC] != MAGIC[..] {
-        return Err(Error::Answer("no head of an answer".to_owned()));
-    }
-    let (len, kind) = (number(field::LEN) as usize, number(field::KIND));
+    let (len, kind) = parse_head(&head)?;
     if kind != kind_wanted {
         return Err(Error::Answer(format!("type {kind} instead of {kind_wanted}")));
-    }
-    if len > PAYLOAD_LEN_MAX {
-        return Err(Error::Answer(format!("{len} bytes")));
     }
     let mut payload = Vec::new();
     while payload.len() < len {
@@ -249,6 +352,21 @@ fn read(from: &mut impl Read, kind_wanted: u32) -> Result<Vec<u8>, Error> {
         from.read_exact(&mut payload[at..])?;
     }
     Ok(payload)
+}
+
+/// The length of the payload, and its type.
+fn parse_head(head: &[u8; field::HEAD_LEN]) -> Result<(usize, u32), Error> {
+    let number = |range: Range<usize>| {
+        u32::from_ne_bytes(head[range].try_into().expect("ranges of four bytes"))
+    };
+    if head[field::MAGIC] != MAGIC[..] {
+        return Err(Error::Answer("no head of an answer".to_owned()));
+    }
+    let (len, kind) = (number(field::LEN) as usize, number(field::KIND));
+    if len > PAYLOAD_LEN_MAX {
+        return Err(Error::Answer(format!("{len} bytes")));
+    }
+    Ok((len, kind))
 }
 
 fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
@@ -295,6 +413,19 @@ mod tests {
         let rect = Rect { x: 1280, y: 0, width: 1600, height: 900 };
         assert_eq!((outputs[0].mode(), outputs[0].rect), (Some(mode), rect));
         assert_eq!((outputs[1].name.as_str(), outputs[1].mode()), ("DP-1", None));
+    }
+
+    #[test]
+    fn devices_of_programs_are_no_hardware() {
+        let answer = r#"[{"name":"seat0","capabilities":3,"focus":4,"devices":[
+            {"identifier":"0:0:virtual_pointer","vendor":0,"product":0,"type":"pointer"},
+            {"identifier":"1:1:AT_Keyboard","vendor":1,"product":1,"type":"keyboard"}]},
+            {"name":"a","devices":[{"vendor":0,"product":0}]},{"name":"b"}]"#;
+
+        let seats = answering(emit(kind::GET_SEATS, answer.as_bytes())).seats().unwrap();
+
+        let seats = seats.iter().map(|seat| (seat.name.as_str(), seat.has_hardware()));
+        assert_eq!(seats.collect::<Vec<_>>(), [("seat0", true), ("a", false), ("b", false)]);
     }
 
     #[test]
@@ -375,6 +506,40 @@ mod tests {
         let payload = read(&mut Slow(&answer), kind::GET_OUTPUTS).unwrap();
 
         assert_eq!(payload, OUTPUTS.as_bytes());
+    }
+
+    #[test]
+    fn reloads_and_new_windows_are_heard_however_they_come() {
+        let (stream, mut other) = UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut events = Events { stream, bytes: Vec::new() };
+        let bytes = [
+            emit(kind::WORKSPACE, br#"{"change":"focus","current":null}"#),
+            emit(kind::WORKSPACE, br#"{"change":"reload","old":null}"#),
+            emit(kind::WINDOW, br#"{"change":"new","container":{"id":7,"pid":12,"name":"a"}}"#),
+            emit(kind::WINDOW, br#"{"change":"focus","container":{"id":8}}"#),
+        ];
+
+        let mut heard = Vec::new();
+        for byte in bytes.concat() {
+            other.write_all(&[byte]).unwrap();
+            heard.push(events.take().unwrap());
+        }
+
+        heard.retain(|news| *news != News::default());
+        let window = Window { id: 7, pid: Some(12) };
+        let expected = [
+            News { has_reloaded: true, windows: Vec::new() },
+            News { has_reloaded: false, windows: vec![window] },
+        ];
+        assert_eq!((&heard[..], events.bytes.len()), (&expected[..], 0));
+        for bytes in [emit(kind::WINDOW, b"{}"), [&MAGIC[..], &[0xff; 8]].concat(), vec![0; 14]] {
+            other.write_all(&bytes).unwrap();
+            assert!(events.take().is_err());
+            events.bytes.clear();
+        }
+        drop(other);
+        assert!(events.take().is_err());
     }
 
     #[test]

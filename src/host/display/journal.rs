@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::process::{self, Kin, Process};
 use super::script::Script;
+use super::seats::Seats;
 use super::sway::{self, Desktop, Removal};
 use super::{Error, ipc};
 use crate::state::Directory;
@@ -111,6 +112,7 @@ pub struct Journal {
     state: Mutex<State>,
     turns: Mutex<()>,
     commands: RwLock<()>,
+    seats: Arc<Seats>,
 }
 
 #[derive(Debug, Default)]
@@ -152,7 +154,13 @@ impl Journal {
             state,
             turns: Mutex::default(),
             commands: RwLock::default(),
+            seats: Arc::default(),
         })
+    }
+
+    /// Who has which seat. Seats cannot be undone, so there is nothing of them on the disk.
+    pub fn seats(&self) -> &Arc<Seats> {
+        &self.seats
     }
 
     /// Sessions make outputs one after another, as a new one is known by not having been there

@@ -17,13 +17,14 @@ pub mod look;
 mod private;
 mod process;
 pub mod script;
+mod seats;
 mod shelf;
 mod steps;
 mod sway;
 mod told;
 
 use std::ffi::OsString;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::{fmt, io};
@@ -62,6 +63,8 @@ pub struct Wanted {
     pub told: Told,
     /// What runs in it from the start.
     pub app: Option<App>,
+    /// How many sessions there may be, each with a seat of its own.
+    pub sessions_max: u32,
 }
 
 /// What is there for displays and their programs.
@@ -131,8 +134,10 @@ impl Displays {
     /// Those of the runs that nothing is left of: programs of theirs have ended, or their
     /// compositor, or they never had a display.
     pub fn ended(&self, runs: &[u32]) -> Vec<u32> {
-        let is_over = |run: &u32| self.shelf.look(*run, Display::is_over).unwrap_or(true);
-        runs.iter().copied().filter(is_over).collect()
+        // What its desktop has to say is not to wait either.
+        let is_over = |display: &mut Display| display.restore().is_err() || display.is_over();
+        let is_ended = |run: &u32| self.shelf.look(*run, is_over).unwrap_or(true);
+        runs.iter().copied().filter(is_ended).collect()
     }
 
     fn make(&self, mut wanted: Wanted) -> Result<Display, Error> {
@@ -196,6 +201,12 @@ impl Deref for Lease {
 
     fn deref(&self) -> &Display {
         self.display.as_ref().expect("taken by drop alone")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Display {
+        self.display.as_mut().expect("taken by drop alone")
     }
 }
 
@@ -391,6 +402,15 @@ impl Display {
         (socket.to_owned(), output.to_owned())
     }
 
+    /// The seat that is its session's alone. Without one, input is for the first seat: that of the
+    /// user whose screen is mirrored, or the only one of a compositor of the session's own.
+    pub fn seat(&self) -> Option<String> {
+        match &self.backend {
+            Backend::Attached(attached) => attached.seat(),
+            Backend::Private(_) => None,
+        }
+    }
+
     /// What it shows.
     pub fn mode(&self) -> Mode {
         match &self.backend {
@@ -419,6 +439,16 @@ impl Display {
         match &mut self.backend {
             Backend::Attached(attached) => attached.set_mode(mode),
             Backend::Private(private) => private.set_mode(mode),
+        }
+    }
+
+    /// Brings windows of its programs that opened elsewhere. Puts right what a desktop has changed by
+    /// reading its configuration anew, and returns whether it has: devices for input are to be opened
+    /// again. To be called now and then.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        match &mut self.backend {
+            Backend::Attached(attached) => attached.restore(),
+            Backend::Private(_) => Ok(false),
         }
     }
 
@@ -560,7 +590,16 @@ mod tests {
     fn wanted(kind: Kind) -> Wanted {
         let mode = Mode { width: 1280, height: 720, refresh_mhz: 60_000 };
         let told = Told::default();
-        Wanted { kind, mode, scale_percent: 100, session: 1, run: 1, told, app: None }
+        Wanted {
+            kind,
+            mode,
+            scale_percent: 100,
+            session: 1,
+            run: 1,
+            told,
+            app: None,
+            sessions_max: 4,
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// A process that is asked to end has this long for it, unless somebody says otherwise.
 pub const GRACE: Duration = Duration::from_secs(1);
+/// Processes that started one another, at most. Numbers may change hands while they are read.
+const LINEAGE_LEN_MAX: usize = 64;
 /// Between two looks at what does not tell by itself.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 /// Names what a program was started as, in the environment of all that it starts.
@@ -64,6 +66,7 @@ pub struct Process {
 struct Stat {
     /// `R`, `S` and so on; `Z` and `X` are of those that have ended.
     state: u8,
+    parent: u32,
     group: u32,
     session: u32,
     start_ticks: u64,
@@ -87,6 +90,12 @@ impl Process {
         if leads && user(self.pid) == Some(process::uid()) {
             Kin { leader: Some(*self), since: self.start_ticks, name: None }.end(GRACE);
         }
+    }
+
+    /// Whether it has started the process of that number, or whoever did.
+    pub fn has_started(&self, pid: u32) -> bool {
+        let lineage = std::iter::successors(Some(pid), |pid| stat(*pid).map(|stat| stat.parent));
+        self.is_alive() && lineage.take(LINEAGE_LEN_MAX).any(|pid| pid == self.pid)
     }
 
     fn stat(&self) -> Option<Stat> {
@@ -250,10 +259,11 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     // The third field of the line is the first here.
     let mut fields = text.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
-    let group = fields.nth(1)?.parse().ok()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let start_ticks = fields.nth(15)?.parse().ok()?;
-    Some(Stat { state, group, session, start_ticks })
+    Some(Stat { state, parent, group, session, start_ticks })
 }
 
 /// The real user id.
@@ -288,13 +298,34 @@ mod tests {
     #[test]
     fn a_line_of_stat_is_read_whatever_the_program_is_called() {
         let rest = "S 1 41 40 0 -1 4194560 1 0 0 0 2 3 0 0 20 0 1 0 987 10 5";
-        let expected = Some(Stat { state: b'S', group: 41, session: 40, start_ticks: 987 });
+        let expected =
+            Some(Stat { state: b'S', parent: 1, group: 41, session: 40, start_ticks: 987 });
         for name in ["sway", "a b", ") R 1 2 (", ""] {
             assert_eq!(parse_stat(format!("42 ({name}) {rest}\n").as_bytes()), expected);
         }
         for text in ["", "42 (sway", "42 (sway)", "42 (sway) S 1", "42 (sway) S 1 x 41"] {
             assert_eq!(parse_stat(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_process_has_started_itself_and_what_its_own_have() {
+        let own = Process::find(std::process::id()).unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::find(child.id()).unwrap();
+
+        for (process, pid, expected) in [
+            (own, child.id(), true),
+            (process, child.id(), true),
+            (process, own.pid, false),
+            (Process { start_ticks: own.start_ticks + 1, ..own }, child.id(), false),
+            (own, 0, false),
+            (own, u32::MAX, false),
+        ] {
+            assert_eq!(process.has_started(pid), expected, "{process:?} {pid}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

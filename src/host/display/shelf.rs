@@ -52,8 +52,8 @@ impl<T> Shelf<T> {
 
     /// What holds of what is there for a run: `None` if there is nothing, and `false` of what is
     /// lent, where somebody else looks.
-    pub fn look(&self, run: u32, holds: impl FnOnce(&T) -> bool) -> Option<bool> {
-        match self.lock().get(&run)? {
+    pub fn look(&self, run: u32, holds: impl FnOnce(&mut T) -> bool) -> Option<bool> {
+        match self.lock().get_mut(&run)? {
             Place::Here(display) => Some(holds(display)),
             Place::Lent => Some(false),
         }

@@ -192,6 +192,23 @@ pub fn focus(client: &mut Client, name: &str) -> Result<(), Error> {
     Ok(client.run(&format!("focus output {name}"))?)
 }
 
+/// Has the windows of a process open on an output, without the focus of any seat. sway forgets it
+/// with the next reload.
+pub fn assign(client: &mut Client, process: Process, name: &str) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    Ok(client.run(&format!("assign [pid={}] output {name}", process.pid))?)
+}
+
+/// Moves a window to an output, if it is not there.
+pub fn bring(client: &mut Client, window: i64, name: &str) -> Result<(), Error> {
+    if !is_word(name) {
+        return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
+    }
+    Ok(client.run(&format!("[con_id={window}] move container to output {name}"))?)
+}
+
 /// A mode as commands have it. sway computes millihertz in floating point and cuts what is behind
 /// the point, so that there is something to cut.
 pub fn emit(mode: Mode) -> String {

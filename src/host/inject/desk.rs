@@ -1,4 +1,5 @@
-//! What a compositor has: its outputs and seats by their names, and the connection that tells.
+//! What a compositor has: its outputs and seats by their names, its windows, and the connection that
+//! tells.
 
 #![forbid(unsafe_code)]
 
@@ -15,16 +16,23 @@ use wayland_client::protocol::wl_callback::{self, WlCallback};
 use wayland_client::protocol::wl_output::{self, WlOutput};
 use wayland_client::protocol::wl_registry::{self, WlRegistry};
 use wayland_client::protocol::wl_seat::{self, WlSeat};
-use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop};
+use wayland_client::{
+    Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop, event_created_child,
+};
 use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::{
     zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1,
     zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1,
+};
+use wayland_protocols_wlr::foreign_toplevel::v1::client::{
+    zwlr_foreign_toplevel_handle_v1::{self, ZwlrForeignToplevelHandleV1 as Toplevel},
+    zwlr_foreign_toplevel_manager_v1::{self, ZwlrForeignToplevelManagerV1},
 };
 use wayland_protocols_wlr::virtual_pointer::v1::client::{
     zwlr_virtual_pointer_manager_v1::ZwlrVirtualPointerManagerV1,
     zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1,
 };
 
+use super::focus::{Windows, Wish};
 use super::wayland::Error;
 
 /// How long a compositor may take for an answer.
@@ -143,6 +151,10 @@ pub struct Desk {
     outputs: Vec<Output>,
     seats: Vec<Seat>,
     is_synced: bool,
+    /// The output whose windows are looked at, by its place.
+    watched: Option<usize>,
+    windows: Windows<Toplevel>,
+    wish: Option<Wish<Toplevel>>,
 }
 
 struct Global {
@@ -164,9 +176,13 @@ pub struct Output {
     is_turned: bool,
 }
 
-struct Seat {
+/// A seat.
+pub struct Seat {
     seat: WlSeat,
     name: String,
+    /// The number of its global.
+    number: u32,
+    has_devices: bool,
 }
 
 impl Desk {
@@ -185,7 +201,12 @@ impl Desk {
                 });
             } else if interface == WlSeat::interface().name {
                 let seat = registry.bind(*name, (*version).min(2), handle, self.seats.len());
-                self.seats.push(Seat { seat, name: String::new() });
+                self.seats.push(Seat {
+                    seat,
+                    name: String::new(),
+                    number: *name,
+                    has_devices: false,
+                });
             }
         }
     }
@@ -200,10 +221,50 @@ impl Desk {
         &self.outputs[index]
     }
 
-    /// The seat of that name, or the first one.
-    pub fn seat(&self, name: Option<&str>) -> Option<&WlSeat> {
-        let is_it = |seat: &&Seat| name.is_none_or(|name| seat.name == name);
-        self.seats.iter().find(is_it).map(|seat| &seat.seat)
+    /// Looks at windows as this output has it, once they are bound.
+    pub fn watch(&mut self, output_index: usize) {
+        self.watched = Some(output_index);
+    }
+
+    /// All windows that there were are told.
+    pub fn settle(&mut self) {
+        self.wish = Some(self.windows.settle());
+    }
+
+    /// What the focus of the output's seat needs.
+    pub fn take_wish(&mut self) -> Option<Wish<Toplevel>> {
+        self.wish.take()
+    }
+
+    fn is_watched(&self, output: &WlOutput) -> bool {
+        self.watched.is_some_and(|index| self.outputs[index].output == *output)
+    }
+
+    /// The place of the seat of that name, or of the first one.
+    pub fn seat_index(&self, name: Option<&str>) -> Option<usize> {
+        self.seats.iter().position(|seat| name.is_none_or(|name| seat.name == name))
+    }
+
+    /// The seat at a place that [`Desk::seat_index`] told.
+    pub fn seat(&self, index: usize) -> &Seat {
+        &self.seats[index]
+    }
+}
+
+impl Seat {
+    /// The seat as the compositor knows it.
+    pub fn proxy(&self) -> &WlSeat {
+        &self.seat
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is there and has both a keyboard and a pointer.
+    pub fn has_devices(&self) -> bool {
+        self.has_devices
     }
 }
 
@@ -248,6 +309,9 @@ impl Dispatch<WlRegistry, ()> for Desk {
                 for output in desk.outputs.iter_mut().filter(|output| output.number == name) {
                     output.is_gone = true;
                 }
+                for seat in desk.seats.iter_mut().filter(|seat| seat.number == name) {
+                    seat.has_devices = false;
+                }
             }
             _ => {}
         }
@@ -291,8 +355,14 @@ impl Dispatch<WlSeat, usize> for Desk {
         _: &Connection,
         _: &QueueHandle<Desk>,
     ) {
-        if let wl_seat::Event::Name { name } = event {
-            desk.seats[*index].name = name;
+        let seat = &mut desk.seats[*index];
+        match event {
+            wl_seat::Event::Capabilities { capabilities: WEnum::Value(capabilities) } => {
+                use wl_seat::Capability as C;
+                seat.has_devices = capabilities.contains(C::Keyboard | C::Pointer);
+            }
+            wl_seat::Event::Name { name } => seat.name = name,
+            _ => {}
         }
     }
 }
@@ -307,6 +377,61 @@ impl Dispatch<WlCallback, ()> for Desk {
         _: &QueueHandle<Desk>,
     ) {
         desk.is_synced |= matches!(event, wl_callback::Event::Done { .. });
+    }
+}
+
+impl Dispatch<ZwlrForeignToplevelManagerV1, ()> for Desk {
+    fn event(
+        desk: &mut Desk,
+        _: &ZwlrForeignToplevelManagerV1,
+        event: zwlr_foreign_toplevel_manager_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Desk>,
+    ) {
+        if let zwlr_foreign_toplevel_manager_v1::Event::Toplevel { toplevel } = event {
+            desk.windows.on_window(toplevel, clock::now());
+        }
+    }
+
+    event_created_child!(Desk, ZwlrForeignToplevelManagerV1, [
+        zwlr_foreign_toplevel_manager_v1::EVT_TOPLEVEL_OPCODE => (Toplevel, ()),
+    ]);
+}
+
+impl Dispatch<Toplevel, ()> for Desk {
+    fn event(
+        desk: &mut Desk,
+        window: &Toplevel,
+        event: zwlr_foreign_toplevel_handle_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Desk>,
+    ) {
+        use zwlr_foreign_toplevel_handle_v1::Event as E;
+        match event {
+            E::Closed => {
+                desk.windows.on_closed(window);
+                window.destroy();
+            }
+            E::Done => {
+                let wish = desk.windows.on_done(window, clock::now());
+                desk.wish = wish.or(desk.wish.take());
+            }
+            E::OutputEnter { output } => {
+                desk.windows.on_enter(window, desk.is_watched(&output));
+            }
+            E::OutputLeave { output } => {
+                desk.windows.on_leave(window, desk.is_watched(&output));
+            }
+            E::State { state } => {
+                let activated = zwlr_foreign_toplevel_handle_v1::State::Activated as u32;
+                let mut states = state.as_chunks::<4>().0.iter();
+                let is_active = states.any(|it| u32::from_ne_bytes(*it) == activated);
+                desk.windows.on_active(window, is_active);
+            }
+            _ => {}
+        }
     }
 }
 

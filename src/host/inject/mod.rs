@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod desk;
+pub mod focus;
 pub mod keyboard;
 pub mod keymap;
 pub mod pointer;
@@ -72,11 +73,13 @@ impl Injector {
         self.devices = Some(Box::new(devices));
     }
 
-    /// Input goes nowhere from now on, if the devices are lost.
-    pub fn drop_lost(&mut self) {
-        if let Some(devices) = self.devices.take_if(|devices| devices.is_lost()) {
+    /// Input goes nowhere from now on, if the devices are lost. Returns whether they are.
+    pub fn drop_lost(&mut self) -> bool {
+        let lost = self.devices.take_if(|devices| devices.is_lost());
+        if let Some(devices) = &lost {
             log::debug!("input: lost, {} motions were left out before", devices.dropped_count());
         }
+        lost.is_some()
     }
 
     /// Where input goes, for their descriptor, timeout and end.

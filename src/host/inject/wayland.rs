@@ -9,7 +9,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use punktfunk_core::net::{clock, memfd};
@@ -22,12 +22,14 @@ use wayland_protocols_misc::zwp_virtual_keyboard_v1::client::{
     zwp_virtual_keyboard_manager_v1::ZwpVirtualKeyboardManagerV1,
     zwp_virtual_keyboard_v1::ZwpVirtualKeyboardV1,
 };
+use wayland_protocols_wlr::foreign_toplevel::v1::client::zwlr_foreign_toplevel_manager_v1::ZwlrForeignToplevelManagerV1;
 use wayland_protocols_wlr::virtual_pointer::v1::client::{
     zwlr_virtual_pointer_manager_v1::ZwlrVirtualPointerManagerV1,
     zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1,
 };
 
 use super::desk::{Desk, Link};
+use super::focus::Wish;
 use super::keyboard::{self, Keyboard};
 use super::pointer::{self, Mouse};
 
@@ -45,6 +47,17 @@ const DEGREES_PER_CLICK: f64 = 15.0;
 /// Parts of a click.
 const CLICK: f64 = 120.0;
 
+/// Where devices are for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// The socket of the compositor.
+    pub socket: PathBuf,
+    /// The output that the pointer does not leave.
+    pub output: String,
+    /// The seat that nothing else has devices at; without one, the first that there is.
+    pub seat: Option<String>,
+}
+
 /// Why there are no devices.
 #[derive(Debug)]
 pub enum Error {
@@ -60,6 +73,8 @@ pub enum Error {
     NoOutput(String),
     /// The compositor has no such seat, or none at all.
     NoSeat(String),
+    /// The seat is gone, or the compositor took the devices from it.
+    SeatLost(String),
     /// The compositor reads nothing any more.
     Stalled,
     /// The compositor did not answer in time.
@@ -77,6 +92,7 @@ impl fmt::Display for Error {
             }
             Error::NoOutput(name) => write!(f, "no output {name:?}"),
             Error::NoSeat(name) => write!(f, "no seat {name:?}"),
+            Error::SeatLost(name) => write!(f, "devices taken from the seat {name:?}"),
             Error::Stalled => f.write_str("compositor that reads nothing"),
             Error::TimedOut => f.write_str("no answer from the compositor"),
         }
@@ -103,6 +119,8 @@ pub struct Devices {
     desk: Desk,
     /// The output that the pointer belongs to, by its place in the desk.
     output_index: usize,
+    /// The seat, where it is theirs alone, by its place in the desk.
+    seat_index: Option<usize>,
     pointer: ZwlrVirtualPointerV1,
     keyboard: ZwpVirtualKeyboardV1,
     keys: Keyboard,
@@ -131,18 +149,21 @@ impl fmt::Debug for Devices {
 }
 
 impl Devices {
-    /// Makes devices at the compositor of that socket: the pointer for the output of that name,
-    /// both for the seat of that name or else the first one. Waits for the compositor, for 15
-    /// seconds at most, so this is nothing for a thread that others wait for; the value may be
-    /// given to another one.
-    pub fn open(socket: &Path, output: &str, seat: Option<&str>) -> Result<Devices, Error> {
+    /// Makes devices at that place. Waits for the compositor, for 15 seconds at most, so this is
+    /// nothing for a thread that others wait for; the value may be given to another one.
+    pub fn open(place: &Place) -> Result<Devices, Error> {
+        let Place { socket, output, seat } = place;
         let (link, desk) = Link::open(socket)?;
         let keyboards: ZwpVirtualKeyboardManagerV1 = link.bind(&desk, 1)?;
         let pointers: ZwlrVirtualPointerManagerV1 = link.bind(&desk, 2)?;
         let output_index = desk.output_index(output);
         let output_index = output_index.ok_or_else(|| Error::NoOutput(output.to_owned()))?;
-        let seat = desk.seat(seat).ok_or_else(|| Error::NoSeat(seat.unwrap_or("").to_owned()))?;
+        let seat_index = desk.seat_index(seat.as_deref());
+        let seat_index =
+            seat_index.ok_or_else(|| Error::NoSeat(seat.clone().unwrap_or_default()))?;
         let (output, handle) = (desk.output(output_index).proxy(), link.handle());
+        let seat_index_own = seat.as_ref().map(|_| seat_index);
+        let seat = desk.seat(seat_index).proxy();
         let pointer =
             pointers.create_virtual_pointer_with_output(Some(seat), Some(output), &handle, ());
         let keyboard = keyboards.create_virtual_keyboard(seat, &handle, ());
@@ -151,6 +172,7 @@ impl Devices {
             link,
             desk,
             output_index,
+            seat_index: seat_index_own,
             pointer,
             keyboard,
             keys: Keyboard::new(),
@@ -167,7 +189,43 @@ impl Devices {
         devices.tell_modifiers(devices.keys.held());
         // What it refuses, it has refused by the end of this.
         devices.link.roundtrip(&mut devices.desk)?;
-        Ok(devices)
+        match devices.loss() {
+            Some(error) => Err(error),
+            None => {
+                devices.watch_windows()?;
+                Ok(devices)
+            }
+        }
+    }
+
+    /// Begins to keep the focus of a seat of their own on the output, where the compositor tells of
+    /// windows.
+    fn watch_windows(&mut self) -> Result<(), Error> {
+        if self.seat_index.is_none() {
+            return Ok(());
+        }
+        self.desk.watch(self.output_index);
+        match self.link.bind::<ZwlrForeignToplevelManagerV1>(&self.desk, 1) {
+            Ok(_) => self.link.roundtrip(&mut self.desk)?,
+            Err(error) => log::debug!("input: a new window may take the focus: {error}"),
+        }
+        self.desk.settle();
+        self.put_focus_right();
+        Ok(())
+    }
+
+    /// Does what the focus of the seat needs.
+    fn put_focus_right(&mut self) {
+        let Some((wish, index)) = self.desk.take_wish().zip(self.seat_index) else { return };
+        match wish {
+            Wish::Focus(window) => window.activate(self.desk.seat(index).proxy()),
+            Wish::Return => {
+                let time = clock::now().saturating_duration_since(self.opened).as_millis() as u32;
+                self.give(pointer::Act::MoveBy { dx: 0, dy: 0 }, time);
+            }
+        }
+        let flushed = self.link.flush();
+        self.on_flushed(flushed);
     }
 
     /// Takes what a client does. Never blocks; what the compositor does not read is owed, see
@@ -221,17 +279,34 @@ impl Devices {
         }
         let pumped = self.link.pump(&mut self.desk);
         self.on_flushed(pumped);
-        let output = self.desk.output(self.output_index);
-        if output.is_gone() && !self.is_lost {
-            // Without its output the pointer would be everywhere.
-            let error = Error::NoOutput(output.name().to_owned());
-            self.release_all();
-            self.lose(&error);
+        if self.is_lost {
+            return;
+        }
+        match self.loss() {
+            Some(error) => {
+                self.release_all();
+                self.lose(&error);
+            }
+            None => self.put_focus_right(),
         }
     }
 
-    /// Whether the compositor or the output is gone. Input goes nowhere then; there may be devices
-    /// elsewhere instead.
+    /// Why input would go where it is not for.
+    fn loss(&self) -> Option<Error> {
+        let output = self.desk.output(self.output_index);
+        let seat = self.seat_index.map(|index| self.desk.seat(index));
+        if output.is_gone() {
+            // Without its output the pointer would be everywhere.
+            Some(Error::NoOutput(output.name().to_owned()))
+        } else {
+            // sway gives the devices of a seat to the user's with any command about seats.
+            let seat = seat.filter(|seat| !seat.has_devices());
+            seat.map(|seat| Error::SeatLost(seat.name().to_owned()))
+        }
+    }
+
+    /// Whether the compositor, the output or the seat is gone. Input goes nowhere then; there may be
+    /// devices elsewhere instead.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }

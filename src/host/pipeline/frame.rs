@@ -18,11 +18,12 @@ use crate::capture::Next;
 use crate::capture::source::{Source, SourcePlan};
 use crate::code::Code;
 use crate::convert::Converter;
-use crate::display::Lease;
+use crate::display::{Display, Lease};
 use crate::encode::{self, Encoder, Invalidation};
+use crate::inject::wayland::Place;
 use crate::picture::Planes;
 
-/// How often it is looked whether the programs of a display still run.
+/// How often it is looked whether a display is as it was and its programs still run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// An encoder that was lost is opened anew this often in a session.
 const REOPEN_COUNT_MAX: u32 = 3;
@@ -70,18 +71,18 @@ struct Stages {
     encoder: Encoder,
     /// What `source` shows. It goes last.
     display: Option<Lease>,
-    /// When it is asked next whether its programs still run.
+    /// When that is looked at next.
     look_at: Instant,
 }
 
 impl Stages {
-    /// Whether what ran in the display has ended. It had something to show, if it ran at all.
-    fn has_ended(&mut self, now: Instant) -> bool {
+    /// The display, if it is time to look how it is.
+    fn look(&mut self, now: Instant) -> Option<&mut Lease> {
         if now < self.look_at {
-            return false;
+            return None;
         }
         self.look_at = now + LOOK_INTERVAL;
-        self.display.as_ref().is_some_and(|display| display.has_ended())
+        self.display.as_mut()
     }
 }
 
@@ -151,7 +152,7 @@ impl Thread {
                 let display = opened.map_err(|error| format!("{error} [{}]", Code::Display))?;
                 let (socket, output) = display.wayland();
                 let why = display.why();
-                self.reports.push(Report::Display(why, socket.clone(), output.clone()));
+                self.reports.push(Report::Display(why, place(&display)));
                 (SourcePlan::Screen { socket, output }, Some(display))
             }
         };
@@ -212,9 +213,19 @@ impl Thread {
                 return;
             }
             let now = clock::now();
-            if stage.has_ended(now) {
-                let words = stage.display.as_ref().and_then(|display| display.last_words());
-                return self.reports.push(Report::AppEnded(words));
+            if let Some(display) = stage.look(now) {
+                match display.restore() {
+                    // What ran there had something to show, if it ran at all.
+                    Ok(false) if display.has_ended() => {
+                        return self.reports.push(Report::AppEnded(display.last_words()));
+                    }
+                    Ok(false) => {}
+                    Ok(true) => {
+                        let why = "as it was, after sway has read its configuration anew";
+                        self.reports.push(Report::Display(why.to_owned(), place(display)));
+                    }
+                    Err(error) => return self.reports.push(Report::Failed(error.to_string())),
+                }
             }
             let repeats = stage.source.rests() && stage.source.last().is_some();
             let at = self.rhythm.frame_at(repeats, self.references.idr_at(now));
@@ -358,6 +369,12 @@ impl Thread {
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
     }
+}
+
+/// Where input for a display goes.
+fn place(display: &Display) -> Place {
+    let (socket, output) = display.wayland();
+    Place { socket, output, seat: display.seat() }
 }
 
 fn encode(

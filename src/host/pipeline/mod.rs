@@ -20,7 +20,6 @@ mod sound;
 mod stats;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -42,6 +41,7 @@ pub use stats::{COUNTERS, Counter, Percentiles, STAGES, Stage, Stats};
 use crate::audio::sink::Sinks;
 use crate::display::{Displays, Wanted};
 use crate::encode::{Plugins, Settings};
+use crate::inject::wayland::Place;
 
 /// Access units between the frame thread and the packet thread. One is being filled, one is sent,
 /// one waits; when all are taken, the frame thread leaves pictures out until one comes back.
@@ -112,8 +112,8 @@ pub enum Report {
     AppEnded(Option<String>),
     /// Pictures can be encoded, by this encoder.
     Ready(String),
-    /// There is a display: which and why, its compositor's socket, and the name of its output.
-    Display(String, PathBuf, String),
+    /// There is a display: which and why, and where input for it goes.
+    Display(String, Place),
     /// The first frame has left, so long after the order to send.
     FirstFrame(Duration),
     /// The encoder was lost and is there again: why, and after how long.

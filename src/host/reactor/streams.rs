@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use crate::code::Code;
 use crate::display::Told;
 use crate::hooks::Event;
 use crate::inhibit;
-use crate::inject::wayland::Devices;
+use crate::inject::wayland::{Devices, Place};
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Aside, Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
@@ -145,7 +144,7 @@ impl Reactor {
                     }
                 }
                 Act::Hook(event, told) => self.run_hook(event, told, now),
-                Act::OpenDevices(id, socket, output) => self.open_devices(id, socket, output),
+                Act::OpenDevices(id, place) => self.open_devices(id, place),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {
                         ports.part(peer, parting);
@@ -219,9 +218,9 @@ impl Reactor {
     }
 
     /// Has devices opened, which waits for their compositor.
-    fn open_devices(&mut self, id: u32, socket: PathBuf, output: String) {
+    fn open_devices(&mut self, id: u32, place: Place) {
         let job = move || {
-            let opened = Devices::open(&socket, &output, None).map_err(|error| error.to_string());
+            let opened = Devices::open(&place).map_err(|error| error.to_string());
             Done::Devices(id, opened.map(Box::new))
         };
         if let Err(error) = self.probes.give(job) {
@@ -247,6 +246,7 @@ impl Reactor {
             log::warn!("session {id}: input is not watched: {error}");
         }
         devices.handle_ready();
+        self.parts.daemon.sessions.restore_devices();
     }
 
     /// Notes what mio reports of devices under that token.
@@ -256,6 +256,7 @@ impl Reactor {
                 devices.handle_ready();
             }
         }
+        self.parts.daemon.sessions.restore_devices();
     }
 
     /// When devices want to be called next, if ever.

@@ -20,7 +20,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use enet::{Parting, PeerId};
@@ -42,7 +41,7 @@ use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
 use crate::hooks;
 use crate::inject::Injector;
-use crate::inject::wayland::Devices;
+use crate::inject::wayland::{Devices, Place};
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
 pub use plan::{Circumstances, plan};
@@ -70,8 +69,8 @@ pub enum Act {
     Hook(hooks::Event, Box<Told>),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
-    /// Open devices for input at the compositor with that socket, for its output.
-    OpenDevices(u32, PathBuf, String),
+    /// Open devices for input there.
+    OpenDevices(u32, Place),
     /// Tell the threads of its picture something.
     Order(u32, Order),
     /// Tell the thread of its sound where to send.
@@ -303,6 +302,8 @@ pub struct Session {
     pub told: Told,
     /// Whether its client has been sent a picture of the stream that there is.
     has_picture: bool,
+    /// Where its input goes, once it has a display.
+    place: Option<Place>,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -414,6 +415,7 @@ impl Sessions {
             encoder: None,
             told: Told { session: id, ..launch.told },
             has_picture: false,
+            place: None,
             control: Control::default(),
             client_ip: None,
             keys: launch.keys,
@@ -556,8 +558,9 @@ impl Sessions {
                 self.end(id, &End::AppEnded, now);
                 words.map(|words| format!("said last in its display: {words}"))
             }
-            Report::Display(why, socket, output) => {
-                self.acts.push_back(Act::OpenDevices(id, socket, output));
+            Report::Display(why, place) => {
+                session.place = Some(place.clone());
+                self.acts.push_back(Act::OpenDevices(id, place));
                 Some(format!("display {why}"))
             }
             Report::FirstFrame(time) => {
@@ -622,13 +625,25 @@ impl Sessions {
         session.input.devices()
     }
 
-    /// All devices for input, with their sessions. Those that are lost are no more.
+    /// All devices for input that are not lost, with their sessions.
     pub fn devices(&mut self) -> impl Iterator<Item = (u32, &mut Devices)> {
         let sessions = self.sessions.iter_mut();
         sessions.filter_map(|session| {
-            session.input.drop_lost();
-            Some((session.id, session.input.devices()?))
+            let devices = session.input.devices().filter(|devices| !devices.is_lost())?;
+            Some((session.id, devices))
         })
+    }
+
+    /// Has devices opened again that are lost: their compositor may only have taken them from their
+    /// seat.
+    pub fn restore_devices(&mut self) {
+        for session in &mut self.sessions {
+            if session.input.drop_lost()
+                && let Some(place) = &session.place
+            {
+                self.acts.push_back(Act::OpenDevices(session.id, place.clone()));
+            }
+        }
     }
 
     /// Ends the sessions for which `is_it` holds.

@@ -125,6 +125,7 @@ fn display(
         run: session.run,
         told: Told { channel_count: Some(channel_count), ..session.told.clone() },
         app: Some(app),
+        sessions_max: conf.sessions_max as u32,
     })
 }
 

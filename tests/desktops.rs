@@ -1,0 +1,133 @@
+//! Clients that share a running desktop: each sees an output of its own, and types there alone.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use support::device::{Device, Stream};
+use support::sway::Sway;
+use support::{Daemon, Folder, eventually, free_port, need_encoders, output, python};
+
+/// Of luma, in decibels: what is seen below that is not what the output shows.
+const PSNR_MIN: f64 = 30.0;
+/// Modes of the clients, their widths, the colours of their terminals, and what they type.
+const CLIENTS: [(&str, u64, &str, &str); 2] =
+    [("1280x720x60", 1280, "#204060", "one"), ("960x540x60", 960, "#602040", "two")];
+
+/// A daemon on the desktop of that sway, whose Desktop is a terminal that keeps what is typed in the
+/// folder `own`, by the width of its output.
+fn start(sway: &Sway) -> Daemon {
+    let folder = Folder::with_identity();
+    let own = folder.folder("own", 0o700);
+    let script = format!(
+        "stty raw -echo; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
+         printf ready; exec cat > {}/typed-$PUNKTFUNK_WIDTH",
+        CLIENTS[1].2,
+        own.display()
+    );
+    let file = folder.file("script", script, 0o644);
+    let conf = format!(
+        "Display virtual\nLingerTime 0s\nApp Desktop\n    Command foot --config=/dev/null sh {}",
+        file.display()
+    );
+    let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
+        command.env("XDG_RUNTIME_DIR", sway.run());
+    });
+    daemon.wait_ready();
+    daemon.wait_log("encoders: h264: software");
+    daemon
+}
+
+/// One desktop at a time, so that each has the machine for itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    need_encoders();
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn typed(daemon: &Daemon, width: u64) -> String {
+    let path = daemon.folder().path().join(format!("own/typed-{width}"));
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn begin(device: &Device, (mode, _, _, text): (&str, u64, &str, &str), record: &Path) -> Stream {
+    let record = record.to_str().unwrap();
+    let words = ["--mode", mode, "--type", "12", "--text", text, "--seconds", "14"];
+    device.begin_stream(&[&words[..], &["--record", record]].concat())
+}
+
+/// How like the last picture of a record is to a screenshot.
+fn psnr(record: &Path, shot: &Path) -> f64 {
+    let said = output(python().arg("tests/moonlight/compare.py").args([record, shot]));
+    let number = String::from_utf8(said.stdout.clone()).unwrap();
+    number.trim().parse().unwrap_or_else(|_| panic!("{said:?}"))
+}
+
+#[test]
+fn two_clients_of_one_desktop_see_and_type_each_its_own() {
+    see_and_type(&Sway::start("1024x768@60Hz"), false);
+}
+
+#[test]
+fn two_clients_of_a_desktop_with_their_seats_do_so_though_it_is_configured_anew() {
+    let seats = [1, 2].map(|it| format!("seat punktfunk-{it} attach punktfunk-{it}\n"));
+    see_and_type(&Sway::start_with("1024x768@60Hz", &seats.concat()), true);
+}
+
+fn see_and_type(sway: &Sway, reloads: bool) {
+    let _alone = alone();
+    let daemon = start(sway);
+    let devices = ["1234", "5678"].map(|pin| {
+        let mut device = Device::new(&daemon, "127.0.0.1");
+        device.pair(&daemon, pin);
+        device
+    });
+    let path = |name: &str| daemon.folder().path().join("own").join(name);
+    let records: [PathBuf; 2] = ["record-1", "record-2"].map(path);
+
+    let streams = [0, 1].map(|it| begin(&devices[it], CLIENTS[it], &records[it]));
+    for (_, width, _, text) in CLIENTS {
+        eventually("what is typed is read", || {
+            typed(&daemon, width).contains(&text.repeat(3)).then_some(())
+        });
+    }
+    if reloads {
+        sway.message(&["reload"]);
+        let restored = "as it was, after sway has read its configuration anew";
+        eventually("all is put right", || {
+            (daemon.log().matches(restored).count() == 2).then_some(())
+        });
+        for (_, width, _, text) in CLIENTS {
+            let before = typed(&daemon, width).len();
+            let goal = before + 2 * text.len();
+            eventually("input arrives again", || {
+                (typed(&daemon, width).len() >= goal).then_some(())
+            });
+        }
+    }
+    let outputs = CLIENTS.map(|(_, width, ..)| sway.output_of(width));
+    let shots = [0, 1].map(|it| {
+        let shot = path(&format!("shot-{it}"));
+        fs::write(&shot, sway.shot_file(&outputs[it])).unwrap();
+        shot
+    });
+    let reports = streams.map(Stream::report);
+
+    for (report, (_, width, _, text)) in reports.iter().zip(CLIENTS) {
+        assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
+        assert_eq!(report["video"]["pictures"]["size"], json!([width, width * 9 / 16]));
+        let typed = typed(&daemon, width);
+        assert_eq!(typed.replace(text, ""), "", "{typed}");
+    }
+    for (record, shot) in records.iter().zip(&shots) {
+        let psnr = psnr(record, shot);
+        assert!(psnr > PSNR_MIN, "{psnr} dB");
+    }
+    eventually("the outputs are gone or parked", || {
+        let left = sway.modes().into_iter().filter(|mode| *mode != [320, 240]);
+        (left.collect::<Vec<_>>() == [[1024, 768]]).then_some(())
+    });
+}
