@@ -505,7 +505,7 @@ mod tests {
                     let id = match act {
                         Act::Order(id, _) | Act::SoundTo(id, _) | Act::Stop(id) => id,
                         Act::Part(..) | Act::Say(..) => continue,
-                        Act::OpenDevices(..) | Act::Start(..) => {
+                        Act::Gamepad(..) | Act::OpenDevices(..) | Act::Start(..) => {
                             panic!("stay {number}, seed {SEED:#x}: {act:?}")
                         }
                     };

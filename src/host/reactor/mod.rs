@@ -22,6 +22,7 @@ use punktfunk_core::net::Interface;
 use punktfunk_core::net::clock;
 use punktfunk_core::net::process::{Signal, Signals};
 use punktfunk_core::proto::http;
+use punktfunk_core::proto::input::GamepadIndex;
 use rustls::ServerConfig;
 
 use crate::conf::{self, Conf};
@@ -29,6 +30,7 @@ use crate::daemon::{Daemon, Effect};
 use crate::encode::abilities::Abilities;
 use crate::encode::{probe, prober};
 use crate::errand::Errands;
+use crate::inject::uinput::{self, Pad};
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -65,6 +67,7 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
     Devices(u32, Result<Box<Devices>, String>),
+    Gamepad(u32, GamepadIndex, Result<Box<Pad>, uinput::Error>),
     Image(Key, io::Result<Vec<u8>>),
     Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
@@ -234,7 +237,7 @@ impl Reactor {
                 }
             }
             token if (streams::FIRST_DEVICE..FIRST_TOKEN).contains(&token.0) => {
-                self.note_devices(token);
+                self.note_devices(token, now);
             }
             Token(index) if (FIRST_PORT..FIRST_TOKEN).contains(&index) => {
                 if let Some(ports) = &mut self.parts.ports {
@@ -424,6 +427,7 @@ impl Reactor {
     fn on_done(&mut self, done: Done, now: Instant) {
         match done {
             Done::Devices(id, opened) => self.attach(id, opened),
+            Done::Gamepad(id, index, opened) => self.attach_gamepad(id, index, opened, now),
             Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),
             Done::Image(key, Ok(bytes)) => {
                 let answer = http::respond(200, apps::image_type(&bytes), &[], &bytes);

@@ -36,11 +36,13 @@ use punktfunk_core::proto::gamestream::rtsp::handshake::{
     self, Event, Handshake, PingPayload, Ports, Terms,
 };
 use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
+use punktfunk_core::proto::input::GamepadIndex;
 
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
-use crate::inject::Injector;
+use crate::inject::uinput::Pad;
 use crate::inject::wayland::Devices;
+use crate::inject::{Injector, uinput};
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
 pub use plan::{Circumstances, plan};
@@ -58,6 +60,8 @@ const PEER_COUNT_MAX: usize = 2;
 /// Something for the reactor to do.
 #[derive(Debug)]
 pub enum Act {
+    /// Make a gamepad for a session, or close one.
+    Gamepad(u32, uinput::Act),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
     /// Open devices for input at the compositor with that socket, for its output.
@@ -185,8 +189,8 @@ pub struct Launch {
     pub client_name: String,
     /// What it may do.
     pub grants: Grants,
-    /// Gamepads of it that are seen.
-    pub gamepad_count_max: u8,
+    /// How gamepads of it are made.
+    pub gamepads: uinput::Terms,
     /// The id of the app.
     pub app: u32,
     /// Where the request came from.
@@ -348,7 +352,7 @@ impl Sessions {
             app: launch.app,
             address: launch.address,
             began: now,
-            input: Injector::new(launch.grants, launch.gamepad_count_max),
+            input: Injector::new(launch.grants, launch.gamepads),
             encoder: None,
             control: Control::default(),
             client_ip: None,
@@ -522,6 +526,7 @@ impl Sessions {
         for session in self.sessions.iter_mut().filter(|session| session.client == client) {
             session.grants = grants;
             session.input.set_grants(grants);
+            self.acts.extend(session.settle_gamepads(now));
         }
     }
 
@@ -553,6 +558,31 @@ impl Sessions {
         })
     }
 
+    /// A gamepad of a session was made, or could not be. Returns it where it is there to stay.
+    pub fn attach_gamepad(
+        &mut self,
+        id: u32,
+        index: GamepadIndex,
+        opened: Result<Box<Pad>, uinput::Error>,
+        now: Instant,
+    ) -> Option<&mut Pad> {
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            self.acts.extend(opened.ok().map(|pad| Act::Gamepad(id, uinput::Act::Close(pad))));
+            return None;
+        };
+        session.input.attach_gamepad(index, opened);
+        self.acts.extend(session.settle_gamepads(now));
+        session.input.gamepads().get_mut(index)
+    }
+
+    /// Takes what programs want of the gamepads of the sessions for which `is_it` holds.
+    pub fn handle_gamepads_ready(&mut self, is_it: impl Fn(u32) -> bool, now: Instant) {
+        for session in self.sessions.iter_mut().filter(|session| is_it(session.id)) {
+            session.input.gamepads().handle_ready(now);
+            self.acts.extend(session.settle_gamepads(now));
+        }
+    }
+
     /// Ends the sessions for which `is_it` holds.
     pub fn end_all(&mut self, is_it: impl Fn(&Session) -> bool, end: &End, now: Instant) {
         for id in self.ids(is_it) {
@@ -572,7 +602,8 @@ impl Sessions {
             return;
         };
         let mut session = self.sessions.remove(index);
-        session.input.release_all();
+        session.input.close();
+        self.acts.extend(session.settle_gamepads(now));
         self.acts.extend(session.control.part(end.termination()));
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
@@ -591,11 +622,17 @@ impl Sessions {
 
     /// When to call [`Sessions::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.iter().filter_map(Session::deadline).min()
+        let gamepads = self.sessions.iter().filter_map(|session| session.input.poll_timeout());
+        self.sessions.iter().filter_map(Session::deadline).chain(gamepads).min()
     }
 
-    /// Ends those whose clients did not come.
+    /// Ends those whose clients did not come, and what motors of gamepads have done long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
+        for session in &mut self.sessions {
+            if session.input.poll_timeout().is_some_and(|at| at <= now) {
+                self.acts.extend(session.settle_gamepads(now));
+            }
+        }
         let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);
         self.end_all(is_late, &End::NeverCame, now);
     }
