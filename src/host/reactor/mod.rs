@@ -137,6 +137,8 @@ pub struct Reactor {
     errands: Errands<Done>,
     /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
     probes: Errands<Done>,
+    /// Gamepads that are made and closed, which waits for the kernel alone.
+    gamepads: Errands<Done>,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -176,6 +178,7 @@ impl Reactor {
         Ok(Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             probes: Errands::new(Arc::clone(&waker)),
+            gamepads: Errands::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -256,7 +259,7 @@ impl Reactor {
 
     /// One bounded turn for everyone.
     fn turn(&mut self, now: Instant) {
-        while let Some(done) = self.errands.poll().or_else(|| self.probes.poll()) {
+        while let Some(done) = self.poll_done() {
             self.on_done(done, now);
         }
         while let Ok(post) = self.posts.try_recv() {
@@ -422,6 +425,10 @@ impl Reactor {
             let _ = fs::remove_file(&self.parts.engine_path);
         }
         ::log::info!("stopped");
+    }
+
+    fn poll_done(&self) -> Option<Done> {
+        [&self.errands, &self.probes, &self.gamepads].into_iter().find_map(Errands::poll)
     }
 
     fn on_done(&mut self, done: Done, now: Instant) {

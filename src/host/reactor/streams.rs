@@ -172,7 +172,7 @@ impl Reactor {
     fn open_gamepad(&mut self, id: u32, order: uinput::Order, now: Instant) {
         let index = order.index;
         let job = move || Done::Gamepad(id, index, Pad::open(&order).map(Box::new));
-        if let Err(error) = self.probes.give(job) {
+        if let Err(error) = self.gamepads.give(job) {
             self.attach_gamepad(id, index, Err(error.into()), now);
         }
     }
@@ -187,7 +187,7 @@ impl Reactor {
             drop(pad);
             Done::Released
         };
-        if let Err(error) = self.probes.give(job) {
+        if let Err(error) = self.gamepads.give(job) {
             log::debug!("gamepad: closed at once: {error}");
         }
     }
