@@ -20,8 +20,13 @@ use punktfunk_core::proto::input::{
 use crate::grants::Grants;
 use crate::inject::Injector;
 use crate::inject::uinput::{Act, Pad, Terms};
-use crate::support::eventually;
+use crate::support::device::give_pin;
+use crate::support::{Daemon, Folder, eventually};
 
+/// What the administrator of the guest types.
+pub const PIN: &str = "1234";
+/// The base port that the machine outside forwards to.
+const PORT: &str = "PUNKTFUNK_TEST_PORT";
 /// Set for a process that holds a gamepad until it is killed.
 const HOLDER: &str = "PUNKTFUNK_TEST_HOLDER";
 
@@ -568,4 +573,32 @@ fn nothing_stays_down_when_the_host_is_killed() {
 
     assert!(device.get_key_state().is_err(), "the device is gone");
     assert!(nodes(2).is_empty());
+}
+
+#[test]
+#[ignore = "for the guest: it makes devices"]
+fn a_program_and_the_stock_client_feel_each_other() {
+    let port = std::env::var(PORT).unwrap().parse().unwrap();
+    let lines = "Listen 0.0.0.0\nCapture test\nEncoder software\nCodecs h264\nAudio off\n";
+    let daemon = Daemon::start_in(Folder::with_identity(), port, lines);
+    let pairing = eventually("a client that asks", || daemon.pairings().first().cloned());
+    assert!(give_pin(&daemon, &pairing, PIN, &[]).status.success());
+    let sony = |device: &Device| device.name().is_some_and(|name| name.ends_with("Controller"));
+    let mut device =
+        eventually("its gamepad", || evdev::enumerate().map(|(_, device)| device).find(sony));
+
+    let (key, axis) = (EventType::KEY.0, EventType::ABSOLUTE.0);
+    let keys = [(key, 0x130, 1), (key, 0x131, 1), (key, 0x139, 1)];
+    let answer = [keys, [(axis, 3, 0), (axis, 4, 0), (axis, 5, 255)]].concat();
+    let mut effect = device.upload_ff_effect(rumble(1_000, 65_535, 0)).unwrap();
+    effect.play(1).unwrap();
+    let mut seen = Vec::new();
+    eventually("its answer", || {
+        seen.extend(read(&mut device));
+        seen.ends_with(&answer).then_some(())
+    });
+    effect.stop().unwrap();
+
+    eventually("its farewell", || device.get_key_state().is_err().then_some(()));
+    daemon.wait_log("client left");
 }

@@ -111,6 +111,8 @@ INPUT = [
 ]
 # What a program in the display reads as "aBgr\u00fc\u00df", where all of it arrives.
 TYPING = [it for it in INPUT if it[0].startswith(("LiSendKeyboard", "LiSendUtf8"))]
+# What a hand does that feels the gamepad.
+ANSWER = ("LiSendMultiControllerEvent", 0, 1, 0x3000, 0, 255, 0, 0, -32768, 32767)
 # The gamepad goes, which it does when its bit is not in the mask.
 FAREWELL = ("LiSendMultiControllerEvent", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -142,7 +144,7 @@ class Session(StreamingSession):
         self._lib = Library(self._lib, settings)
         self.capabilities = capabilities
         self.stages, self.events = [], []
-        self.rumbled = threading.Event()
+        self.rumbled, self.stilled = threading.Event(), threading.Event()
         self.extra = cffi.FFI()
         self.extra.cdef(EXTRA_CDEF)
         self.library = self.extra.dlopen(_find_shared_lib())
@@ -162,9 +164,9 @@ class Session(StreamingSession):
             self._callbacks.append(kept)
             setattr(callbacks, field, kept)
 
-        def rumble(*values):
-            self.note("rumble", *values)
-            self.rumbled.set()
+        def rumble(number, low, high):
+            self.note("rumble", number, low, high)
+            (self.rumbled if low or high else self.stilled).set()
 
         def adaptive_triggers(number, flags, left_type, right_type, left, right):
             effects = [bytes(self._ffi.buffer(side, 10)).hex() for side in (left, right)]
@@ -411,6 +413,11 @@ def run(session, taker, arguments, report):
             session.send(name, *values)
     if arguments.wait_rumble:
         session.rumbled.wait(arguments.seconds)
+    if arguments.answer_rumble and session.rumbled.wait(arguments.seconds):
+        name, *values = ANSWER
+        session.send(name, *values)
+        session.stilled.wait(arguments.seconds)
+        end = time.monotonic()
     for index in range(arguments.idr):
         wait_until(session, end - arguments.seconds * (1 - (index + 1) / (arguments.idr + 1)))
         session.request_idr()
@@ -447,6 +454,10 @@ def parse():
     parser.add_argument("--plain-rtsp", action="store_true", help="as clients of before 2024 do")
     parser.add_argument("--idr", type=int, default=0, metavar="COUNT", help="ask for so many")
     parser.add_argument("--input", action="store_true", help="send every kind of input once")
+    parser.add_argument(
+        "--answer-rumble", action="store_true",
+        help="press something when the gamepad rumbles, and end when that ends",
+    )
     parser.add_argument("--wait-rumble", action="store_true", help="no longer than --seconds")
     parser.add_argument("--record", metavar="FILE", help="keep the access units")
     parser.add_argument("--resume", action="store_true")
