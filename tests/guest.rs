@@ -11,6 +11,8 @@ mod grants;
 mod inject;
 #[path = "guest/inside.rs"]
 mod inside;
+#[path = "guest/sdl.rs"]
+mod sdl;
 mod support;
 
 use std::fs::{self, File};
@@ -179,7 +181,7 @@ fn gamepads_are_what_programs_take_them_for() {
     let log = guest.log();
     assert!(status.success() && log.contains("\nguest: exit status 0\n"), "{status} {report}");
     let names = names();
-    assert!(names.len() >= 8, "{names:?}");
+    assert!(names.len() >= 9, "{names:?}");
     for name in names {
         let begin = format!("test {name} ");
         let is_passed = |line: &str| line.starts_with(&begin) && line.ends_with("... ok");

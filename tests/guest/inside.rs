@@ -20,6 +20,7 @@ use punktfunk_core::proto::input::{
 use crate::grants::Grants;
 use crate::inject::Injector;
 use crate::inject::uinput::{Act, Pad, Terms};
+use crate::sdl::{self, Sdl};
 use crate::support::device::give_pin;
 use crate::support::{Daemon, Folder, eventually};
 
@@ -82,14 +83,16 @@ impl Client {
     }
 
     /// Turns until a program that runs meanwhile has ended and nothing is due any more.
-    fn serve<T: Send + 'static>(&mut self, program: impl FnOnce() -> T + Send + 'static) -> T {
-        let program = thread::spawn(program);
-        while !program.is_finished() || self.injector.poll_timeout().is_some() {
+    fn serve<T: Send>(&mut self, program: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let program = scope.spawn(program);
+            while !program.is_finished() || self.injector.poll_timeout().is_some() {
+                self.turn();
+                clock::sleep_until(clock::now() + Duration::from_millis(1));
+            }
             self.turn();
-            clock::sleep_until(clock::now() + Duration::from_millis(1));
-        }
-        self.turn();
-        program.join().unwrap()
+            program.join().unwrap()
+        })
     }
 }
 
@@ -380,6 +383,17 @@ fn a_dualshock_tells_motion_and_fingers() {
     assert_eq!(touched, expected);
 }
 
+/// What the client's gamepads were told of motors, in order.
+fn motors(client: &Client) -> Vec<(u16, u16)> {
+    let strengths = |(_, _, feedback): &(Instant, u8, Feedback)| match feedback {
+        Feedback::Rumble { low_frequency, high_frequency } => {
+            Some((*low_frequency, *high_frequency))
+        }
+        _ => None,
+    };
+    client.told.iter().filter_map(strengths).collect()
+}
+
 fn rumble(strong: u16, weak: u16, length: u16) -> FFEffectData {
     FFEffectData {
         direction: 0,
@@ -448,11 +462,6 @@ fn programs_make_gamepads_rumble_and_it_stops() {
             drop((effect, swing));
         });
 
-        let strengths = |(_, _, feedback): &(Instant, u8, Feedback)| match feedback {
-            Feedback::Rumble { low_frequency, high_frequency } => (*low_frequency, *high_frequency),
-            other => panic!("{other:?}"),
-        };
-        let told: Vec<_> = client.told.iter().map(strengths).collect();
         let expected = [
             (0x1234, 0xffff),
             (0, 0),
@@ -464,9 +473,81 @@ fn programs_make_gamepads_rumble_and_it_stops() {
             (0x4000, 0x4000),
             (0, 0),
         ];
-        assert_eq!(told, expected, "{kind:?}");
+        assert_eq!(motors(&client), expected, "{kind:?}");
         assert!(client.told[1].0 - started >= Duration::from_millis(400), "{:?}", client.told);
         assert!(client.told[1].0 - client.told[0].0 >= Duration::from_millis(400));
+    }
+}
+
+#[test]
+#[ignore = "for the guest: it makes devices"]
+fn games_that_use_sdl_know_every_kind() {
+    use Buttons as B;
+    // Of a gamepad, what SDL takes it for by its number.
+    let kinds = [
+        (GamepadKind::Unknown, 1),
+        (GamepadKind::Xbox, 2),
+        (GamepadKind::PlayStation, 4),
+        (GamepadKind::Nintendo, 5),
+    ];
+    // In the order of `sdl::BUTTONS`.
+    let buttons = [
+        B::SOUTH,
+        B::EAST,
+        B::WEST,
+        B::NORTH,
+        B::BACK,
+        B::GUIDE,
+        B::START,
+        B::STICK_LEFT,
+        B::STICK_RIGHT,
+        B::BUMPER_LEFT,
+        B::BUMPER_RIGHT,
+        B::UP,
+        B::DOWN,
+        B::LEFT,
+        B::RIGHT,
+    ];
+    for (kind, number) in kinds {
+        let mut client = Client::new();
+        client.arrive(0, kind);
+        let sdl = Sdl::start();
+        let controllers = sdl.controllers();
+        let [controller] = &controllers[..] else {
+            panic!("{kind:?}: {} gamepads", controllers.len());
+        };
+        assert_eq!(controller.kind(), number, "{kind:?}: {}", controller.name());
+
+        for (button, name) in buttons.into_iter().zip(sdl::BUTTONS) {
+            client.hold(0, button);
+            sdl.update();
+            assert_eq!(controller.down(), [name], "{kind:?}");
+        }
+        let (full, none) = (i16::MAX, 0);
+        // Both sticks' x and y and both triggers, as the client has them.
+        for axis in 0..sdl::AXIS_COUNT {
+            let bent = |index| if index == axis { full } else { none };
+            let state = GamepadState {
+                buttons: B::default(),
+                stick_left: Stick { x: bent(0), y: bent(1) },
+                stick_right: Stick { x: bent(2), y: bent(3) },
+                trigger_left: if axis == 4 { 255 } else { 0 },
+                trigger_right: if axis == 5 { 255 } else { 0 },
+            };
+            client.handle(0, GamepadEvent::State(state));
+            sdl.update();
+            // Up is up, of which the kernel and SDL say less than nothing.
+            let sign = if [1, 3].contains(&axis) { -1 } else { 1 };
+            let axes = controller.axes().map(i32::from);
+            let is_as_it_should = |(index, value): (usize, i32)| match index == axis {
+                true => value * sign > 32_000,
+                false => value.abs() < 300,
+            };
+            assert!(axes.into_iter().enumerate().all(is_as_it_should), "{kind:?} {axis} {axes:?}");
+        }
+        assert!(client.serve(|| controller.rumble(0x4000, 0x8000, 100)), "{kind:?}");
+        client.serve(|| drop(controllers));
+        assert_eq!(motors(&client), [(0x4000, 0x8000), (0, 0)], "{kind:?}");
     }
 }
 
