@@ -189,7 +189,7 @@ pub enum Request {
     Upload(usize, Effect),
 }
 
-/// See the module. The device goes with the value, which may take the kernel some ten milliseconds.
+/// See the module. The device goes with the value, for which the kernel waits for its readers.
 pub struct Node {
     file: File,
     /// Those that were put and not sent.
@@ -203,7 +203,7 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Makes a device that is said to be plugged in there. Takes the kernel milliseconds.
+    /// Makes a device that is said to be plugged in there. Takes the kernel milliseconds, some more where udev is busy.
     pub fn open(shape: &Shape, phys: &CStr) -> Result<Node, Error> {
         let file =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(PATH)?;

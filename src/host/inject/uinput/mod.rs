@@ -254,3 +254,112 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use punktfunk_core::proto::input::{Buttons, GamepadKind};
+
+    use super::*;
+
+    fn gamepads(model: Option<Model>) -> Gamepads {
+        let terms = Terms { count_max: 4, model, owner: "0123abcd".into() };
+        Gamepads::new(terms, true)
+    }
+
+    fn index(index: u16) -> GamepadIndex {
+        GamepadIndex::new(index).unwrap()
+    }
+
+    fn arrive(gamepads: &mut Gamepads, number: u16, kind: GamepadKind) -> bool {
+        let arrival = Arrival { kind, abilities: Abilities::default(), buttons: Buttons::ALL };
+        gamepads.handle(index(number), &GamepadEvent::Arrived(arrival))
+    }
+
+    /// Number, model and path of each that is to be made; nothing else may be to do.
+    fn opened(gamepads: &mut Gamepads) -> Vec<(u8, Model, String)> {
+        let acts = std::iter::from_fn(|| gamepads.poll_act());
+        let order = |act| match act {
+            Act::Open(Order { index, model, phys }) => (index.value(), model, phys),
+            Act::Close(pad) => panic!("{pad:?}"),
+        };
+        acts.map(order).collect()
+    }
+
+    #[test]
+    fn a_gamepad_is_made_once_as_its_kind_and_in_its_place() {
+        let mut gamepads = gamepads(None);
+        let state = GamepadEvent::State(GamepadState::default());
+
+        for (number, kind) in [(0, GamepadKind::Nintendo), (2, GamepadKind::Xbox)] {
+            assert!(arrive(&mut gamepads, number, kind));
+            assert!(gamepads.handle(index(number), &state));
+            assert!(arrive(&mut gamepads, number, kind));
+        }
+
+        let expected = [
+            (0, Model::SwitchPro, "punktfunk/0123abcd/0".to_owned()),
+            (2, Model::XboxOne, "punktfunk/0123abcd/2".to_owned()),
+        ];
+        assert_eq!(opened(&mut gamepads), expected);
+        assert!(gamepads.sees(index(3)) && !gamepads.sees(index(4)));
+    }
+
+    #[test]
+    fn the_administrator_may_have_all_of_them_alike() {
+        let mut gamepads = gamepads(Some(Model::Xbox360));
+
+        arrive(&mut gamepads, 0, GamepadKind::PlayStation);
+        arrive(&mut gamepads, 1, GamepadKind::Nintendo);
+
+        let models: Vec<_> = opened(&mut gamepads).into_iter().map(|(_, model, _)| model).collect();
+        assert_eq!(models, [Model::Xbox360; 2]);
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_tried_again_when_the_client_has_it_anew() {
+        let mut gamepads = gamepads(None);
+        let state = GamepadEvent::State(GamepadState::default());
+        arrive(&mut gamepads, 0, GamepadKind::Xbox);
+        assert_eq!(opened(&mut gamepads).len(), 1);
+
+        gamepads.attach(index(0), Err(Error::Missing));
+
+        assert!(!gamepads.handle(index(0), &state));
+        assert!(!arrive(&mut gamepads, 0, GamepadKind::Xbox));
+        assert!(!gamepads.handle(index(0), &GamepadEvent::Left));
+        assert_eq!(opened(&mut gamepads), []);
+        assert!(arrive(&mut gamepads, 0, GamepadKind::Xbox));
+        assert_eq!(opened(&mut gamepads).len(), 1);
+    }
+
+    #[test]
+    fn there_is_never_more_than_one_of_a_number_to_be_made() {
+        let mut gamepads = gamepads(None);
+        for _ in 0..1_000 {
+            arrive(&mut gamepads, 0, GamepadKind::Xbox);
+            gamepads.handle(index(0), &GamepadEvent::Left);
+        }
+        assert_eq!(opened(&mut gamepads).len(), 1);
+
+        gamepads.attach(index(0), Err(Error::Missing));
+
+        assert_eq!(opened(&mut gamepads), [], "the client has it no more");
+        arrive(&mut gamepads, 0, GamepadKind::Nintendo);
+        assert_eq!(opened(&mut gamepads)[0].1, Model::SwitchPro);
+    }
+
+    #[test]
+    fn gamepads_wait_until_the_client_may_use_them() {
+        let terms = Terms { count_max: 4, model: None, owner: "0123abcd".into() };
+        let mut gamepads = Gamepads::new(terms, false);
+
+        arrive(&mut gamepads, 0, GamepadKind::Xbox);
+        arrive(&mut gamepads, 1, GamepadKind::Xbox);
+        gamepads.handle(index(1), &GamepadEvent::Left);
+        assert_eq!(opened(&mut gamepads), []);
+        gamepads.set_allowed(true);
+
+        let numbers: Vec<_> = opened(&mut gamepads).into_iter().map(|(it, ..)| it).collect();
+        assert_eq!(numbers, [0]);
+    }
+}

