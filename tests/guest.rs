@@ -181,7 +181,7 @@ fn gamepads_are_what_programs_take_them_for() {
     let log = guest.log();
     assert!(status.success() && log.contains("\nguest: exit status 0\n"), "{status} {report}");
     let names = names();
-    assert!(names.len() >= 9, "{names:?}");
+    assert!(names.len() >= 10, "{names:?}");
     for name in names {
         let begin = format!("test {name} ");
         let is_passed = |line: &str| line.starts_with(&begin) && line.ends_with("... ok");

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,8 @@ use crate::support::{Daemon, Folder, eventually};
 pub const PIN: &str = "1234";
 /// The base port that the machine outside forwards to.
 const PORT: &str = "PUNKTFUNK_TEST_PORT";
-/// Set for a process that holds a gamepad until it is killed.
-const HOLDER: &str = "PUNKTFUNK_TEST_HOLDER";
+/// Set for the other process of a test, which is killed.
+const OTHER: &str = "PUNKTFUNK_TEST_OTHER";
 
 /// One client, and the loop that its gamepads need.
 struct Client {
@@ -403,6 +403,20 @@ fn rumble(strong: u16, weak: u16, length: u16) -> FFEffectData {
     }
 }
 
+/// The other process of a test.
+fn other(test: &str) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", test]).env(OTHER, "").stdout(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// Waits to be killed.
+fn park() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 /// A moment in which the client is told.
 fn pause() {
     clock::sleep_until(clock::now() + Duration::from_millis(40));
@@ -477,6 +491,32 @@ fn programs_make_gamepads_rumble_and_it_stops() {
         assert!(client.told[1].0 - started >= Duration::from_millis(400), "{:?}", client.told);
         assert!(client.told[1].0 - client.told[0].0 >= Duration::from_millis(400));
     }
+}
+
+#[test]
+#[ignore = "for the guest: it makes devices"]
+fn a_program_that_dies_leaves_no_motor_running() {
+    if std::env::var_os(OTHER).is_some() {
+        let mut device = node(0);
+        let mut effect = device.upload_ff_effect(rumble(0xffff, 0, 0)).unwrap();
+        effect.play(1).unwrap();
+        park();
+    }
+    let mut client = Client::new();
+    client.arrive(0, GamepadKind::Unknown);
+    let mut program = other("inside::a_program_that_dies_leaves_no_motor_running");
+    eventually("it plays", || {
+        client.turn();
+        (motors(&client) == [(0xffff, 0)]).then_some(())
+    });
+
+    program.kill().unwrap();
+
+    eventually("it has stopped", || {
+        client.turn();
+        (motors(&client) == [(0xffff, 0), (0, 0)]).then_some(())
+    });
+    program.wait().unwrap();
 }
 
 #[test]
@@ -630,20 +670,13 @@ fn nothing_stays_down_when_a_client_goes_or_may_not_any_more() {
 #[test]
 #[ignore = "for the guest: it makes devices"]
 fn nothing_stays_down_when_the_host_is_killed() {
-    if std::env::var_os(HOLDER).is_some() {
+    if std::env::var_os(OTHER).is_some() {
         let mut client = Client::new();
         client.arrive(2, GamepadKind::Unknown);
         client.hold(2, Buttons::SOUTH);
-        loop {
-            thread::park();
-        }
+        park();
     }
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "inside::nothing_stays_down_when_the_host_is_killed"])
-        .env(HOLDER, "")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut holder = other("inside::nothing_stays_down_when_the_host_is_killed");
     let device = eventually("the gamepad", || {
         let device = nodes(2).pop_first()?.1;
         device.get_key_state().ok()?.contains(KeyCode::BTN_SOUTH).then_some(device)
