@@ -30,6 +30,10 @@ pub use punktfunk_core::net::uinput::Error;
 /// Samples per second that are asked for of sensors that programs may read.
 const MOTION_RATE_HZ: u16 = 100;
 
+/// Gamepads that are made in a session at most. Each is some lines in the kernel's log and work for
+/// udev, and a client may have one come and go as fast as it likes.
+const MADE_COUNT_MAX: u32 = 1_000;
+
 /// How gamepads of a client are made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Terms {
@@ -57,6 +61,7 @@ pub struct Gamepads {
     /// Whether the client may use them.
     is_allowed: bool,
     slots: [Slot; GAMEPAD_COUNT_MAX],
+    made_count: u32,
     acts: VecDeque<Act>,
     feedback: VecDeque<(GamepadIndex, Feedback)>,
 }
@@ -90,6 +95,7 @@ impl Gamepads {
             terms,
             is_allowed,
             slots: Default::default(),
+            made_count: 0,
             acts: VecDeque::new(),
             feedback: VecDeque::new(),
         }
@@ -216,6 +222,12 @@ impl Gamepads {
             self.acts.push_back(Act::Close(pad));
         }
         if let Some(model) = wanted {
+            if self.made_count >= MADE_COUNT_MAX {
+                log::debug!("input: no gamepad {}: {MADE_COUNT_MAX} were made", index.value());
+                self.slot_mut(index).stage = Stage::Failed;
+                return;
+            }
+            self.made_count += 1;
             let phys = format!("punktfunk/{}/{}", self.terms.owner, index.value());
             self.acts.push_back(Act::Open(Order { index, model, phys }));
         }
@@ -346,6 +358,21 @@ mod tests {
         assert_eq!(opened(&mut gamepads), [], "the client has it no more");
         arrive(&mut gamepads, 0, GamepadKind::Nintendo);
         assert_eq!(opened(&mut gamepads)[0].1, Model::SwitchPro);
+    }
+
+    #[test]
+    fn a_client_cannot_have_gamepads_come_and_go_for_ever() {
+        let mut gamepads = gamepads(None);
+        for _ in 0..MADE_COUNT_MAX {
+            assert!(arrive(&mut gamepads, 0, GamepadKind::Xbox));
+            assert_eq!(opened(&mut gamepads).len(), 1);
+            gamepads.attach(index(0), Err(Error::Missing));
+            gamepads.handle(index(0), &GamepadEvent::Left);
+        }
+
+        assert!(!arrive(&mut gamepads, 0, GamepadKind::Xbox));
+        assert!(!arrive(&mut gamepads, 1, GamepadKind::Xbox));
+        assert_eq!(opened(&mut gamepads), []);
     }
 
     #[test]
