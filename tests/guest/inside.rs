@@ -381,6 +381,11 @@ fn a_dualshock_tells_motion_and_fingers() {
         (key, 0x145, 0),
     ];
     assert_eq!(touched, expected);
+    // Another gamepad of the kind in its place has no finger down, and is asked for motion as well.
+    client.handle(0, touch(5, Phase::Down, 0.5, 0.25));
+    client.arrive(0, GamepadKind::PlayStation);
+    assert!(read(&mut touchpad).ends_with(&[(axis, 0x39, -1), (key, 0x14a, 0), (key, 0x145, 0)]));
+    assert_eq!(client.told.len(), 4);
 }
 
 /// What the client's gamepads were told of motors, in order.

@@ -611,6 +611,10 @@ impl Sessions {
         if !end.leaves_app() {
             self.runs.retain(|run| run.client != session.client);
         }
+        let refused_count = session.input.refused_count();
+        if refused_count > 0 {
+            log::info!("session {id}: {refused_count} inputs were refused");
+        }
         let time_s = now.duration_since(session.began).as_secs();
         match end {
             End::NoPicture(_) | End::Tampered => {

@@ -19,8 +19,7 @@ use std::mem;
 use std::time::Instant;
 
 use punktfunk_core::proto::input::{
-    Abilities, Arrival, Feedback, GAMEPAD_COUNT_MAX, GamepadEvent, GamepadIndex, GamepadState,
-    Sensor,
+    Arrival, Feedback, GAMEPAD_COUNT_MAX, GamepadEvent, GamepadIndex, GamepadState, Sensor,
 };
 
 pub use model::Model;
@@ -110,16 +109,18 @@ impl Gamepads {
     /// tells which gamepads there are. `false`: there is no device and will be none.
     pub fn handle(&mut self, index: GamepadIndex, event: &GamepadEvent) -> bool {
         let is_allowed = self.is_allowed;
-        let slot = self.slot_mut(index);
+        let slot = &mut self.slots[usize::from(index.value())];
         match event {
             GamepadEvent::Arrived(arrival) => {
                 slot.arrival = Some(*arrival);
-                slot.take_state(GamepadState::default());
+                slot.release_all();
+                self.ask_for_motion(index);
             }
             GamepadEvent::Left => slot.arrival = None,
             GamepadEvent::State(state) if is_allowed => slot.take_state(*state),
             _ => {}
         }
+        let slot = self.slot_mut(index);
         if let (Stage::Open(pad), true) = (&mut slot.stage, is_allowed) {
             match event {
                 GamepadEvent::Motion(motion) => pad.handle_motion(motion),
@@ -138,7 +139,7 @@ impl Gamepads {
         self.is_allowed = is_allowed;
         for index in (0..GAMEPAD_COUNT_MAX as u16).filter_map(GamepadIndex::new) {
             if !is_allowed {
-                self.slot_mut(index).take_state(GamepadState::default());
+                self.slot_mut(index).release_all();
             }
             self.settle(index);
         }
@@ -155,20 +156,7 @@ impl Gamepads {
             Err(_) => Stage::Failed,
         };
         self.settle(index);
-        let Slot { arrival, stage, .. } = &mut self.slots[usize::from(index.value())];
-        let Stage::Open(pad) = stage else {
-            return;
-        };
-        let abilities = arrival.map(|arrival| arrival.abilities).unwrap_or_default();
-        for (ability, sensor) in [
-            (Abilities::ACCELEROMETER, Sensor::Accelerometer),
-            (Abilities::GYROSCOPE, Sensor::Gyroscope),
-        ] {
-            if pad.has_sensors() && abilities.contain(ability) {
-                let feedback = Feedback::MotionRate { sensor, rate_hz: MOTION_RATE_HZ };
-                self.feedback.push_back((index, feedback));
-            }
-        }
+        self.ask_for_motion(index);
     }
 
     /// The gamepad of a number, if it is there.
@@ -233,6 +221,21 @@ impl Gamepads {
         }
     }
 
+    /// Has the client sample its sensors, where programs can read of them.
+    fn ask_for_motion(&mut self, index: GamepadIndex) {
+        let slot = &self.slots[usize::from(index.value())];
+        let has_sensors = slot.stage.pad().is_some_and(Pad::has_sensors);
+        let Some(arrival) = slot.arrival.filter(|_| has_sensors) else {
+            return;
+        };
+        for sensor in [Sensor::Accelerometer, Sensor::Gyroscope] {
+            let feedback = Feedback::MotionRate { sensor, rate_hz: MOTION_RATE_HZ };
+            if arrival.takes(&feedback) {
+                self.feedback.push_back((index, feedback));
+            }
+        }
+    }
+
     fn slot_mut(&mut self, index: GamepadIndex) -> &mut Slot {
         &mut self.slots[usize::from(index.value())]
     }
@@ -248,6 +251,13 @@ impl Gamepads {
 impl Slot {
     fn has_failed(&self) -> bool {
         matches!(self.stage, Stage::Failed)
+    }
+
+    fn release_all(&mut self) {
+        self.state = GamepadState::default();
+        if let Stage::Open(pad) = &mut self.stage {
+            pad.release_all();
+        }
     }
 
     fn take_state(&mut self, state: GamepadState) {
@@ -269,7 +279,7 @@ impl Stage {
 
 #[cfg(test)]
 mod tests {
-    use punktfunk_core::proto::input::{Buttons, GamepadKind};
+    use punktfunk_core::proto::input::{Abilities, Buttons, GamepadKind};
 
     use super::*;
 
