@@ -22,11 +22,12 @@ use std::time::Duration;
 
 use grants::Grants;
 use inject::Injector;
+use inject::uinput::{self, Terms};
 use inject::wayland::{Devices, Error, Place};
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::input::{
-    Area, Fraction, Gamepad, GamepadEvent, GamepadIndex, Input, Key, KeyEvent, Modifiers, Point,
-    Pointer, PointerButton, Text, Wheel,
+    Abilities, Area, Arrival, Buttons, Fraction, Gamepad, GamepadEvent, GamepadIndex, GamepadKind,
+    GamepadState, Input, Key, KeyEvent, Modifiers, Point, Pointer, PointerButton, Text, Wheel,
 };
 use support::{Folder, PATIENCE, command, eventually, output, tool};
 
@@ -143,7 +144,7 @@ impl Desktop {
     fn open_at(&self, output: &str, seat: Option<&str>) -> Injector {
         let devices = Devices::open(&self.place(output, seat)).unwrap();
         let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
-        let mut injector = Injector::new(grants, 4);
+        let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
         injector.attach(devices);
         injector
     }
@@ -389,18 +390,25 @@ fn pointers_move_click_and_scroll_where_the_client_does() {
 }
 
 #[test]
-fn gamepads_have_no_way_through_a_compositor() {
+fn gamepads_that_cannot_be_made_are_refused_on_a_desktop() {
     let desktop = Desktop::start();
     let devices = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap();
-    let mut injector = Injector::new(Grants::parse(["gamepad", "keyboard", "view"]).unwrap(), 4);
+    let grants = Grants::parse(["gamepad", "keyboard", "view"]).unwrap();
+    let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
     injector.attach(devices);
-
     let index = GamepadIndex::new(0).unwrap();
-    injector.handle(&Input::Gamepad(Gamepad { index, event: GamepadEvent::Left }));
+    let gamepad = |event| Input::Gamepad(Gamepad { index, event });
+    let kind = GamepadKind::Unknown;
+    let arrival = Arrival { kind, abilities: Abilities::default(), buttons: Buttons::ALL };
+    injector.handle(&gamepad(GamepadEvent::Arrived(arrival)));
+
+    injector.attach_gamepad(index, Err(uinput::Error::Missing));
+    injector.handle(&gamepad(GamepadEvent::State(GamepadState::default())));
     injector.handle(&key_event(30, true, 0));
 
     let came: Vec<_> = injector.counts().filter(|(_, count)| *count > 0).collect();
-    assert_eq!((came, injector.refused_count()), (vec![("key_down", 1)], 1));
+    assert_eq!(came, [("gamepad_arrived", 1), ("key_down", 1)]);
+    assert_eq!(injector.refused_count(), 1);
     injector.drop_lost();
     assert!(injector.devices().is_some(), "they are there as long as their desktop is");
 }

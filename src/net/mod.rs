@@ -16,5 +16,6 @@ pub mod tcp;
 pub mod thread;
 pub mod tls;
 pub mod udp;
+pub mod uinput;
 
 pub use netlink::Interface;

@@ -35,9 +35,11 @@ system_files() {
 644 etc/punktfunk.conf
 755 usr/local/bin/punktfunkctl
 755 usr/local/bin/punktfunkd
+644 usr/local/lib/modules-load.d/punktfunk.conf
 644 usr/local/lib/punktfunk/libavenc.so
 644 usr/local/lib/systemd/system/punktfunkd.service
 644 usr/local/lib/systemd/user/punktfunkd.service
+644 usr/local/lib/udev/rules.d/60-punktfunk.rules
 644 usr/local/share/doc/punktfunk/punktfunk.conf
 END
     pages usr/local
@@ -69,11 +71,14 @@ install_here
 install_here --uninstall
 expect 'taken off' </dev/null
 
-# Another prefix is in the units as well, and systemd finds those in /etc.
+# Another prefix is in the units as well, and systemd and udev find what is theirs in /etc.
 install_here --prefix /opt/punktfunk
 for unit in system user; do
     grep --quiet '^ExecStart=/opt/punktfunk/bin/punktfunkd$' \
         "$root/etc/systemd/$unit/punktfunkd.service" || fail "$unit unit: names another program"
+done
+for file in udev/rules.d/60-punktfunk.rules modules-load.d/punktfunk.conf; do
+    [[ -f $root/etc/$file ]] || fail "/etc/$file is missing"
 done
 install_here --prefix /opt/punktfunk --uninstall
 expect 'taken off another prefix' </dev/null

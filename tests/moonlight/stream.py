@@ -114,6 +114,8 @@ INPUT = [
 TYPING = [it for it in INPUT if it[0].startswith(("LiSendKeyboard", "LiSendUtf8"))]
 # Of luma: by so much a picture is brighter or darker where a key has changed its colour.
 LEVEL_STEP = 30
+# What a hand does that feels the gamepad.
+ANSWER = ("LiSendMultiControllerEvent", 0, 1, 0x3000, 0, 255, 0, 0, -32768, 32767)
 # The gamepad goes, which it does when its bit is not in the mask.
 FAREWELL = ("LiSendMultiControllerEvent", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
@@ -145,7 +147,7 @@ class Session(StreamingSession):
         self._lib = Library(self._lib, settings)
         self.capabilities = capabilities
         self.stages, self.events = [], []
-        self.rumbled = threading.Event()
+        self.rumbled, self.stilled = threading.Event(), threading.Event()
         self.extra = cffi.FFI()
         self.extra.cdef(EXTRA_CDEF)
         self.library = self.extra.dlopen(_find_shared_lib())
@@ -165,9 +167,9 @@ class Session(StreamingSession):
             self._callbacks.append(kept)
             setattr(callbacks, field, kept)
 
-        def rumble(*values):
-            self.note("rumble", *values)
-            self.rumbled.set()
+        def rumble(number, low, high):
+            self.note("rumble", number, low, high)
+            (self.rumbled if low or high else self.stilled).set()
 
         def adaptive_triggers(number, flags, left_type, right_type, left, right):
             effects = [bytes(self._ffi.buffer(side, 10)).hex() for side in (left, right)]
@@ -443,6 +445,11 @@ def run(session, taker, arguments, report):
         report["presses"] = press(session, taker, arguments)
     if arguments.wait_rumble:
         session.rumbled.wait(arguments.seconds)
+    if arguments.answer_rumble and session.rumbled.wait(arguments.seconds):
+        name, *values = ANSWER
+        session.send(name, *values)
+        session.stilled.wait(arguments.seconds)
+        end = time.monotonic()
     for index in range(arguments.idr):
         wait_until(session, end - arguments.seconds * (1 - (index + 1) / (arguments.idr + 1)))
         session.request_idr()
@@ -510,6 +517,10 @@ def parse():
     parser.add_argument("--input", action="store_true", help="send every kind of input once")
     parser.add_argument("--input-when", metavar="FILE", help="as soon as there is such a file")
     parser.add_argument("--press", type=int, default=0, metavar="COUNT", help="each when the last is seen, and then end")
+    parser.add_argument(
+        "--answer-rumble", action="store_true",
+        help="press something when the gamepad rumbles, and end when that ends",
+    )
     parser.add_argument("--wait-rumble", action="store_true", help="no longer than --seconds")
     parser.add_argument("--record", metavar="FILE", help="keep the access units")
     parser.add_argument("--resume", action="store_true")

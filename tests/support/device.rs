@@ -29,9 +29,14 @@ pub struct Stream(Option<Child>);
 impl Device {
     /// One that knows the daemon by this address, and has never met it.
     pub fn new(daemon: &Daemon, host: &str) -> Device {
+        Device::knowing(host, daemon.port)
+    }
+
+    /// One that knows a daemon by this address and this port.
+    pub fn knowing(host: &str, port: u16) -> Device {
         let folder = Folder::new();
         let mut child = python()
-            .args(["tests/moonlight/peer.py", host, &daemon.port.to_string()])
+            .args(["tests/moonlight/peer.py", host, &port.to_string()])
             .arg(folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -41,7 +46,7 @@ impl Device {
         let output = BufReader::new(child.stdout.take().unwrap());
         let address = host.trim_matches(['[', ']']).to_owned();
         let fingerprint = String::new();
-        let (host, port) = (host.to_owned(), daemon.port);
+        let host = host.to_owned();
         let mut device = Device { child, input, output, folder, address, fingerprint, host, port };
         device.fingerprint = device.ask(&["fingerprint"])["ok"].as_str().unwrap().to_owned();
         device

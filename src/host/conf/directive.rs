@@ -103,7 +103,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 65] = [
+pub static GLOBAL: [Directive<Conf>; 66] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -691,6 +691,18 @@ pub static GLOBAL: [Directive<Conf>; 65] = [
             Ok(())
         },
         show: |conf| conf.audio_sink.as_deref().map_or("own".into(), emit),
+    },
+    Directive {
+        keyword: "Gamepad",
+        syntax: "auto | ds4 | switch | x360 | xone",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.gamepad = value::choice(&words[0], &stream::GAMEPAD)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.gamepad, &stream::GAMEPAD),
     },
     Directive {
         keyword: "MaxGamepads",

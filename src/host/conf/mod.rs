@@ -40,8 +40,8 @@ use network::Network;
 pub use network::is_local;
 pub use reload::Reload;
 pub use stream::{
-    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Priority,
-    Quality, SessionConflict,
+    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Gamepad,
+    Priority, Quality, SessionConflict,
 };
 
 /// A whole configuration: every directive has a value.
@@ -142,6 +142,8 @@ pub struct Conf {
     pub audio: Audio,
     /// The sink that sound is taken from; none: one of the daemon's own.
     pub audio_sink: Option<String>,
+    /// What gamepads are like.
+    pub gamepad: Gamepad,
     /// Gamepads of a session, from 1 to 16.
     pub gamepads_max: u8,
     /// What runs before every app, in this order; see [`App::prepare`].

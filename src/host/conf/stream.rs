@@ -132,6 +132,21 @@ pub enum Encryption {
     Required,
 }
 
+/// What the gamepads of clients are like on this host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Gamepad {
+    /// Each as the client says that it is.
+    Auto,
+    /// DualShock 4.
+    Ds4,
+    /// Switch Pro.
+    Switch,
+    /// Xbox 360.
+    X360,
+    /// Xbox One.
+    Xone,
+}
+
 /// How threads of a stream are scheduled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Priority {
@@ -190,6 +205,14 @@ pub const ENCRYPTION: [(&str, Encryption); 3] = [
     ("off", Encryption::Off),
     ("preferred", Encryption::Preferred),
     ("required", Encryption::Required),
+];
+/// The names of [`Gamepad`].
+pub const GAMEPAD: [(&str, Gamepad); 5] = [
+    ("auto", Gamepad::Auto),
+    ("ds4", Gamepad::Ds4),
+    ("switch", Gamepad::Switch),
+    ("x360", Gamepad::X360),
+    ("xone", Gamepad::Xone),
 ];
 /// The names of [`Priority`].
 pub const PRIORITY: [(&str, Priority); 3] =

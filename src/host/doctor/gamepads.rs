@@ -12,7 +12,7 @@ use super::{Finding, Running, Subject, daemon};
 use crate::code::Code;
 
 const UINPUT: &str = "/dev/uinput";
-const RULES: &str = "/etc/udev/rules.d/60-punktfunk.rules";
+const RULES: &str = "/etc/udev/rules.d/61-punktfunk-uinput.rules";
 /// Whether this user may make gamepads.
 pub(super) fn check(_: &Subject, _: &Running) -> Vec<Finding> {
     let opened = OpenOptions::new().write(true).open(UINPUT).map(drop);

@@ -7,31 +7,29 @@ pub mod focus;
 pub mod keyboard;
 pub mod keymap;
 pub mod pointer;
+pub mod uinput;
 pub mod wayland;
 
-use std::fs::OpenOptions;
-use std::io::ErrorKind;
+use std::time::Instant;
 
 use punktfunk_core::proto::input::{GamepadEvent, GamepadIndex, Input, Pointer, Wheel};
 
 use crate::code::Code;
 use crate::grants::{Grant, Grants};
+use uinput::{Gamepads, Pad, Terms};
 use wayland::Devices;
-
-/// What gamepads are made with.
-const UINPUT: &str = "/dev/uinput";
 
 /// Everything that one client does.
 #[derive(Debug)]
 pub struct Injector {
     grants: Grants,
-    gamepad_count_max: u8,
     counts: [u64; KINDS.len()],
     refused_count: u64,
-    /// Where input goes; without them it is only counted.
+    gamepads: Gamepads,
+    /// Where other input goes; without them it is only counted.
     devices: Option<Box<Devices>>,
-    /// Whether the log has it that gamepads go nowhere.
-    has_told_of_gamepads: bool,
+    /// Whether it was told already why there are no gamepads.
+    has_told_why: bool,
 }
 
 /// Kinds of input that are counted apart, with the grant that each needs. In alphabetical order.
@@ -56,15 +54,15 @@ pub const KINDS: [(&str, Grant); 17] = [
 ];
 
 impl Injector {
-    /// For a client that may do this much, and with so many gamepads.
-    pub fn new(grants: Grants, gamepad_count_max: u8) -> Injector {
+    /// For a client that may do this much, and has gamepads of this kind.
+    pub fn new(grants: Grants, terms: Terms) -> Injector {
         Injector {
             grants,
-            gamepad_count_max,
             counts: [0; KINDS.len()],
             refused_count: 0,
+            gamepads: Gamepads::new(terms, grants.contains(Grant::Gamepad)),
             devices: None,
-            has_told_of_gamepads: false,
+            has_told_why: false,
         }
     }
 
@@ -94,33 +92,58 @@ impl Injector {
             self.release_all();
         }
         self.grants = grants;
+        self.gamepads.set_allowed(grants.contains(Grant::Gamepad));
+    }
+
+    /// Gamepads, for what they want done and what they want of the client.
+    pub fn gamepads(&mut self) -> &mut Gamepads {
+        &mut self.gamepads
     }
 
     /// Whether a gamepad is one of those that the client may have.
     pub fn sees(&self, gamepad: GamepadIndex) -> bool {
-        gamepad.value() < self.gamepad_count_max
+        self.gamepads.sees(gamepad)
+    }
+
+    /// When [`Gamepads::poll_feedback`] is to be called, if ever.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.gamepads.poll_timeout()
+    }
+
+    /// Takes a gamepad that was made, or why it could not be, which is told the first time.
+    pub fn attach_gamepad(&mut self, index: GamepadIndex, opened: Result<Box<Pad>, uinput::Error>) {
+        if let Err(error) = &opened
+            && !std::mem::replace(&mut self.has_told_why, true)
+        {
+            log::warn!("input: gamepads are refused: {error} [{}]", Code::Uinput);
+        }
+        self.gamepads.attach(index, opened);
     }
 
     /// Takes what the client does.
     pub fn handle(&mut self, input: &Input) {
         let kind = kind(input);
-        let is_seen = match input {
-            Input::Gamepad(gamepad) => self.sees(gamepad.index),
-            _ => true,
-        };
-        let is_allowed = is_seen && self.grants.contains(KINDS[kind].1);
-        match (&mut self.devices, input) {
-            _ if !is_allowed => self.refused_count += 1,
-            (Some(_), Input::Gamepad(_)) => {
-                self.refused_count += 1;
-                self.tell_of_gamepads();
-            }
-            (Some(devices), _) => {
-                self.counts[kind] += 1;
-                devices.handle(input);
-            }
-            (None, _) => self.counts[kind] += 1,
+        let mut is_taken = self.grants.contains(KINDS[kind].1);
+        if let Input::Gamepad(gamepad) = input {
+            let is_seen = self.sees(gamepad.index);
+            let has_device = is_seen && self.gamepads.handle(gamepad.index, &gamepad.event);
+            // With a test picture, all that may be done is only counted where it leads nowhere.
+            is_taken &= has_device || (is_seen && self.devices.is_none());
         }
+        if !is_taken {
+            self.refused_count += 1;
+            return;
+        }
+        self.counts[kind] += 1;
+        if let Some(devices) = &mut self.devices {
+            devices.handle(input);
+        }
+    }
+
+    /// Nothing that is down may stay down; gamepads go.
+    pub fn close(&mut self) {
+        self.release_all();
+        self.gamepads.set_allowed(false);
     }
 
     /// Nothing that is down may stay down.
@@ -130,32 +153,15 @@ impl Injector {
         }
     }
 
-    /// Says once that gamepads go nowhere.
-    fn tell_of_gamepads(&mut self) {
-        if !std::mem::replace(&mut self.has_told_of_gamepads, true) {
-            log::warn!("input: gamepads are refused: {} [{}]", uinput_state(), Code::Uinput);
-        }
-    }
-
     /// What came so far, by kind.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
         KINDS.iter().zip(self.counts).map(|((name, _), count)| (*name, count))
     }
 
-    /// What the client may not do and tried, at gamepads beyond those that it may have too.
+    /// What the client may not do and tried, at gamepads beyond those that it may have too, or at
+    /// ones that could not be made.
     pub fn refused_count(&self) -> u64 {
         self.refused_count
-    }
-}
-
-/// What is to be said of `/dev/uinput`.
-fn uinput_state() -> String {
-    match OpenOptions::new().write(true).open(UINPUT) {
-        Ok(_) => format!("{UINPUT} may be written, but the display has no way for gamepads"),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            format!("no {UINPUT}: the kernel has no uinput, or its module is not loaded")
-        }
-        Err(error) => format!("{UINPUT}: {error}: this user may not write it"),
     }
 }
 
@@ -190,6 +196,11 @@ mod tests {
 
     use super::*;
 
+    fn injector(grants: [&str; 2], count_max: u8) -> Injector {
+        let terms = Terms { count_max, ..Terms::default() };
+        Injector::new(Grants::parse(grants).unwrap(), terms)
+    }
+
     fn key(is_down: bool) -> Input {
         Input::Key(KeyEvent { key: Key(30), is_down, modifiers: Modifiers::default() })
     }
@@ -198,7 +209,7 @@ mod tests {
     fn what_is_granted_arrives_and_the_rest_is_counted() {
         let text = Input::Text(Text::new("a").unwrap());
         let button = Input::Pointer(Pointer::MoveBy { dx: 1, dy: 0 });
-        let mut injector = Injector::new(Grants::parse(["keyboard", "view"]).unwrap(), 4);
+        let mut injector = injector(["keyboard", "view"], 4);
 
         for input in [key(true), key(false), text, button] {
             injector.handle(&input);
@@ -215,7 +226,7 @@ mod tests {
             let index = GamepadIndex::new(index).unwrap();
             Input::Gamepad(Gamepad { index, event: GamepadEvent::Left })
         };
-        let mut injector = Injector::new(Grants::parse(["gamepad", "view"]).unwrap(), 2);
+        let mut injector = injector(["gamepad", "view"], 2);
 
         injector.handle(&key(true));
         injector.set_grants(Grants::parse(["keyboard", "gamepad", "view"]).unwrap());

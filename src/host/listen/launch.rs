@@ -17,14 +17,20 @@ use ring::rand::SecureRandom;
 use super::gamestream::{Asker, xml};
 use super::media::{AUDIO_OFFSET, CONTROL_OFFSET, RTSP_OFFSET, VIDEO_OFFSET};
 use crate::code::Code;
-use crate::conf::{self, BitDepth, Capture, Conf, Encoder, EncoderFallback, SessionConflict};
+use crate::conf::{
+    self, BitDepth, Capture, Conf, Encoder, EncoderFallback, Gamepad, SessionConflict,
+};
 use crate::daemon::Daemon;
 use crate::display::{self, Told};
 use crate::encode::Backend;
 use crate::encode::choice::{Choice, Directives, Fallback};
 use crate::grants::{Grant, Grants};
+use crate::inject::uinput::{self, Model};
 use crate::pipeline::Plan;
 use crate::session::{self, Circumstances, Draw, End, Run, Session};
+
+/// Digits of a client's fingerprint that name it in the physical paths of its gamepads.
+const OWNER_LEN: usize = 8;
 
 /// Why a client gets no session: the status of the document, and what its user reads.
 struct Refusal(u16, String);
@@ -169,7 +175,7 @@ impl Daemon {
             client,
             client_name,
             grants,
-            gamepad_count_max: self.conf.gamepads_max,
+            gamepads: self.gamepads(client),
             app: wanted.app,
             title: self.apps.title(wanted.app).unwrap_or("an app that is gone").to_owned(),
             resumes,
@@ -193,6 +199,20 @@ impl Daemon {
         let what = if resumes.is_none() { "launches" } else { "resumes" };
         log::info!("session {id}: {name} {what} {title:?} from {}", asker.peer);
         Ok(SessionUrl { local_ip: asker.local, port: base + RTSP_OFFSET, is_sealed })
+    }
+
+    /// How gamepads of a client are made.
+    fn gamepads(&self, client: Fingerprint) -> uinput::Terms {
+        let model = match self.conf.gamepad {
+            Gamepad::Auto => None,
+            Gamepad::Ds4 => Some(Model::DualShock4),
+            Gamepad::Switch => Some(Model::SwitchPro),
+            Gamepad::X360 => Some(Model::Xbox360),
+            Gamepad::Xone => Some(Model::XboxOne),
+        };
+        let mut owner = client.to_string();
+        owner.truncate(OWNER_LEN);
+        uinput::Terms { count_max: self.conf.gamepads_max, model, owner }
     }
 
     /// Whether this host could stream that to this client at all.

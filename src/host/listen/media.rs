@@ -509,7 +509,7 @@ mod tests {
                         Act::Order(id, _) | Act::SoundTo(id, _) | Act::Stop(id) => id,
                         Act::Hook(_, ref told) => told.session,
                         Act::Close(_) | Act::LookAt(_) | Act::Part(..) | Act::Say(..) => continue,
-                        Act::OpenDevices(..) | Act::Start(..) => {
+                        Act::Gamepad(..) | Act::OpenDevices(..) | Act::Start(..) => {
                             panic!("stay {number}, seed {SEED:#x}: {act:?}")
                         }
                     };

@@ -23,6 +23,7 @@ use punktfunk_core::net::Interface;
 use punktfunk_core::net::clock;
 use punktfunk_core::net::process::{self, Signal, Signals};
 use punktfunk_core::proto::http;
+use punktfunk_core::proto::input::GamepadIndex;
 use rustls::ServerConfig;
 
 use crate::audio::pactl::Server;
@@ -34,6 +35,7 @@ use crate::encode::{probe, prober};
 use crate::errand::Errands;
 use crate::hooks::Hooks;
 use crate::inhibit::Inhibitor;
+use crate::inject::uinput::{self, Pad};
 use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -76,6 +78,7 @@ pub enum Done {
     Devices(u32, Result<Box<Devices>, String>),
     /// These runs have ended by themselves.
     Ended(Vec<u32>),
+    Gamepad(u32, GamepadIndex, Result<Box<Pad>, uinput::Error>),
     Image(Key, io::Result<Vec<u8>>),
     Probed(Box<Result<Abilities, String>>),
     /// Memory of sessions was given back.
@@ -155,6 +158,8 @@ pub struct Reactor {
     inhibitor: Inhibitor,
     /// What `punktfunkctl doctor` asks for, which takes seconds where something hangs.
     examinations: Errands<Done>,
+    /// Gamepads that are made and closed, which waits for the kernel alone.
+    gamepads: Errands<Done>,
     announced: Announced,
     posts: Receiver<Post>,
     post_sender: SyncSender<Post>,
@@ -199,6 +204,7 @@ impl Reactor {
             hooks: Hooks::new(Arc::clone(&waker)),
             inhibitor: Inhibitor::new(parts.services.displays.plain_setting().clone()),
             examinations: Errands::new(Arc::clone(&waker)),
+            gamepads: Errands::new(Arc::clone(&waker)),
             waker,
             table: Table::default(),
             streams: Streams::default(),
@@ -261,7 +267,7 @@ impl Reactor {
                 }
             }
             token if (streams::FIRST_DEVICE..FIRST_TOKEN).contains(&token.0) => {
-                self.note_devices(token);
+                self.note_devices(token, now);
             }
             Token(index) if (FIRST_PORT..FIRST_TOKEN).contains(&index) => {
                 if let Some(ports) = &mut self.parts.ports {
@@ -280,10 +286,7 @@ impl Reactor {
 
     /// One bounded turn for everyone.
     fn turn(&mut self, now: Instant) {
-        let poll = |it: &Reactor| {
-            it.errands.poll().or_else(|| it.probes.poll()).or_else(|| it.examinations.poll())
-        };
-        while let Some(done) = poll(self) {
+        while let Some(done) = self.poll_done() {
             self.on_done(done, now);
         }
         while let Ok(post) = self.posts.try_recv() {
@@ -462,10 +465,16 @@ impl Reactor {
         ::log::info!("stopped");
     }
 
+    fn poll_done(&self) -> Option<Done> {
+        let all = [&self.errands, &self.probes, &self.examinations, &self.gamepads];
+        all.into_iter().find_map(Errands::poll)
+    }
+
     fn on_done(&mut self, done: Done, now: Instant) {
         match done {
             Done::Devices(id, opened) => self.attach(id, opened),
             Done::Ended(runs) => self.parts.daemon.sessions.on_runs_ended(&runs),
+            Done::Gamepad(id, index, opened) => self.attach_gamepad(id, index, opened, now),
             Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),
             Done::Image(key, Ok(bytes)) => {
                 let answer = http::respond(200, apps::image_type(&bytes), &[], &bytes);

@@ -10,12 +10,14 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use punktfunk_core::net::process;
+use punktfunk_core::proto::input::GamepadIndex;
 
 use super::{Done, Reactor};
 use crate::code::Code;
 use crate::display::Told;
 use crate::hooks::Event;
 use crate::inhibit;
+use crate::inject::uinput::{self, Pad};
 use crate::inject::wayland::{Devices, Place};
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Aside, Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
@@ -143,6 +145,8 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
+                Act::Gamepad(id, uinput::Act::Open(order)) => self.open_gamepad(id, order, now),
+                Act::Gamepad(_, uinput::Act::Close(pad)) => self.close_gamepad(pad),
                 Act::Hook(event, told) => self.run_hook(event, told, now),
                 Act::OpenDevices(id, place) => self.open_devices(id, place),
                 Act::Part(peer, parting) => {
@@ -249,8 +253,55 @@ impl Reactor {
         self.parts.daemon.sessions.restore_devices();
     }
 
+    /// Has a gamepad made, which takes the kernel milliseconds.
+    fn open_gamepad(&mut self, id: u32, order: uinput::Order, now: Instant) {
+        let index = order.index;
+        let job = move || Done::Gamepad(id, index, Pad::open(&order).map(Box::new));
+        if let Err(error) = self.gamepads.give(job) {
+            self.attach_gamepad(id, index, Err(error.into()), now);
+        }
+    }
+
+    /// Has a gamepad closed, for which the kernel waits until nobody can be reading from it.
+    fn close_gamepad(&mut self, pad: Box<Pad>) {
+        let fd = pad.as_raw_fd();
+        if let Err(error) = self.poll.registry().deregister(&mut SourceFd(&fd)) {
+            log::debug!("gamepad: was not watched: {error}");
+        }
+        let job = move || {
+            drop(pad);
+            Done::Released
+        };
+        if let Err(error) = self.gamepads.give(job) {
+            log::debug!("gamepad: closed at once: {error}");
+        }
+    }
+
+    /// A gamepad of a session is there, or will not be.
+    pub(super) fn attach_gamepad(
+        &mut self,
+        id: u32,
+        index: GamepadIndex,
+        opened: Result<Box<Pad>, uinput::Error>,
+        now: Instant,
+    ) {
+        let sessions = &mut self.parts.daemon.sessions;
+        let Some(pad) = sessions.attach_gamepad(id, index, opened, now) else {
+            return;
+        };
+        log::info!("session {id}: gamepad {} is a {}", index.value(), pad.model().name());
+        let fd = pad.as_raw_fd();
+        let watched =
+            self.poll.registry().register(&mut SourceFd(&fd), device_token(id), Interest::READABLE);
+        if let Err(error) = watched {
+            log::warn!("session {id}: gamepad is not watched: {error}");
+        }
+    }
+
     /// Notes what mio reports of devices under that token.
-    pub(super) fn note_devices(&mut self, token: Token) {
+    pub(super) fn note_devices(&mut self, token: Token, now: Instant) {
+        let is_its = |id| device_token(id) == token;
+        self.parts.daemon.sessions.handle_gamepads_ready(is_its, now);
         for (id, devices) in self.parts.daemon.sessions.devices() {
             if device_token(id) == token {
                 devices.handle_ready();

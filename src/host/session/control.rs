@@ -149,7 +149,7 @@ impl Sessions {
         self.acts.extend(arrived);
         match message {
             Err(error) => log::debug!("session {id}: control: {error}"),
-            Ok(message) => self.on_message(id, message),
+            Ok(message) => self.on_message(id, message, now),
         }
     }
 
@@ -158,18 +158,14 @@ impl Sessions {
         let Some(session) = self.get_mut(id) else {
             return false;
         };
-        let is_seen = session.input.sees(gamepad);
-        let control = &mut session.control;
-        let can = is_seen && control.gamepads.take(gamepad, &feedback);
-        let Some(peer) = control.client.filter(|_| can) else {
+        let Some(act) = session.feed_back(gamepad, feedback) else {
             return false;
         };
-        let act = control.say(peer, &HostMessage::Feedback { gamepad, feedback });
-        self.acts.extend(act);
+        self.acts.push_back(act);
         true
     }
 
-    fn on_message(&mut self, id: u32, message: ClientMessage) {
+    fn on_message(&mut self, id: u32, message: ClientMessage, now: Instant) {
         let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
             return;
         };
@@ -178,6 +174,7 @@ impl Sessions {
                 for input in session.control.gamepads.handle(packet) {
                     session.input.handle(&input);
                 }
+                self.acts.extend(session.settle_gamepads(now));
             }
             ClientMessage::Invalidate { first, last } => {
                 self.acts.push_back(Act::Order(id, Order::Invalidate(first, last)));
@@ -206,6 +203,25 @@ impl Sessions {
 }
 
 impl Session {
+    /// What its gamepads want done, and what the client is to be told of them.
+    pub(super) fn settle_gamepads(&mut self, now: Instant) -> Vec<Act> {
+        let mut acts = Vec::new();
+        while let Some(act) = self.input.gamepads().poll_act() {
+            acts.push(Act::Gamepad(self.id, act));
+        }
+        while let Some((gamepad, feedback)) = self.input.gamepads().poll_feedback(now) {
+            acts.extend(self.feed_back(gamepad, feedback));
+        }
+        acts
+    }
+
+    /// Has something done to a gamepad of the client, where it is there and can do that.
+    fn feed_back(&mut self, gamepad: GamepadIndex, feedback: Feedback) -> Option<Act> {
+        let can = self.input.sees(gamepad) && self.control.gamepads.take(gamepad, &feedback);
+        let peer = self.control.client.filter(|_| can)?;
+        self.control.say(peer, &HostMessage::Feedback { gamepad, feedback })
+    }
+
     /// The client has shown itself by its key, at this peer.
     fn arrive(&mut self, peer: PeerId) -> Vec<Act> {
         let mut acts = Vec::new();

@@ -35,13 +35,15 @@ use punktfunk_core::proto::gamestream::rtsp::handshake::{
     self, Event, Handshake, PingPayload, Ports, Terms,
 };
 use punktfunk_core::proto::gamestream::rtsp::sealed::{End as Side, Sealing};
+use punktfunk_core::proto::input::GamepadIndex;
 
 use crate::display::Told;
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
 use crate::hooks;
-use crate::inject::Injector;
+use crate::inject::uinput::Pad;
 use crate::inject::wayland::{Devices, Place};
+use crate::inject::{Injector, uinput};
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
 pub use plan::{Circumstances, plan};
@@ -61,6 +63,8 @@ const PEER_COUNT_MAX: usize = 2;
 /// Something for the reactor to do.
 #[derive(Debug)]
 pub enum Act {
+    /// Make a gamepad for a session, or close one.
+    Gamepad(u32, uinput::Act),
     /// Close the display of a run, once the threads of its sessions have ended.
     Close(u32),
     /// Find out which of these runs have ended by themselves.
@@ -224,8 +228,8 @@ pub struct Launch {
     pub client_name: String,
     /// What it may do.
     pub grants: Grants,
-    /// Gamepads of it that are seen.
-    pub gamepad_count_max: u8,
+    /// How gamepads of it are made.
+    pub gamepads: uinput::Terms,
     /// The id of the app.
     pub app: u32,
     /// What people call it.
@@ -411,7 +415,7 @@ impl Sessions {
             linger: launch.linger,
             address: launch.address,
             began: now,
-            input: Injector::new(launch.grants, launch.gamepad_count_max),
+            input: Injector::new(launch.grants, launch.gamepads),
             encoder: None,
             told: Told { session: id, ..launch.told },
             has_picture: false,
@@ -603,6 +607,7 @@ impl Sessions {
         for session in self.sessions.iter_mut().filter(|session| session.client == client) {
             session.grants = grants;
             session.input.set_grants(grants);
+            self.acts.extend(session.settle_gamepads(now));
         }
     }
 
@@ -646,6 +651,31 @@ impl Sessions {
         }
     }
 
+    /// A gamepad of a session was made, or could not be. Returns it where it is there to stay.
+    pub fn attach_gamepad(
+        &mut self,
+        id: u32,
+        index: GamepadIndex,
+        opened: Result<Box<Pad>, uinput::Error>,
+        now: Instant,
+    ) -> Option<&mut Pad> {
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            self.acts.extend(opened.ok().map(|pad| Act::Gamepad(id, uinput::Act::Close(pad))));
+            return None;
+        };
+        session.input.attach_gamepad(index, opened);
+        self.acts.extend(session.settle_gamepads(now));
+        session.input.gamepads().get_mut(index)
+    }
+
+    /// Takes what programs want of the gamepads of the sessions for which `is_it` holds.
+    pub fn handle_gamepads_ready(&mut self, is_it: impl Fn(u32) -> bool, now: Instant) {
+        for session in self.sessions.iter_mut().filter(|session| is_it(session.id)) {
+            session.input.gamepads().handle_ready(now);
+            self.acts.extend(session.settle_gamepads(now));
+        }
+    }
+
     /// Ends the sessions for which `is_it` holds.
     pub fn end_all(&mut self, is_it: impl Fn(&Session) -> bool, end: &End, now: Instant) {
         for id in self.ids(is_it) {
@@ -679,7 +709,8 @@ impl Sessions {
             return;
         };
         let mut session = self.sessions.remove(index);
-        session.input.release_all();
+        session.input.close();
+        self.acts.extend(session.settle_gamepads(now));
         self.acts.extend(session.control.part(end.termination()));
         if session.stream.is_some() {
             self.acts.push_back(Act::Stop(id));
@@ -690,6 +721,10 @@ impl Sessions {
             self.acts.push_back(Act::Hook(event, told.clone()));
         }
         self.acts.push_back(Act::Hook(hooks::Event::Disconnect(end.to_string()), told));
+        let refused_count = session.input.refused_count();
+        if refused_count > 0 {
+            log::info!("session {id}: {refused_count} inputs were refused");
+        }
         let lingers = end.leaves_app() && session.linger != Some(Duration::ZERO);
         let level = match end {
             End::NoPicture(_) | End::Tampered => log::Level::Warn,
@@ -720,11 +755,18 @@ impl Sessions {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.iter().filter_map(Session::deadline);
         let runs = self.runs.iter().filter_map(|run| run.lingers?.until());
-        sessions.chain(runs).chain(self.look_at).min()
+        let gamepads = self.sessions.iter().filter_map(|session| session.input.poll_timeout());
+        sessions.chain(runs).chain(gamepads).chain(self.look_at).min()
     }
 
-    /// Ends those whose clients did not come, or did not come back.
+    /// Ends those whose clients did not come, or did not come back, and what motors of gamepads have
+    /// done long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
+        for session in &mut self.sessions {
+            if session.input.poll_timeout().is_some_and(|at| at <= now) {
+                self.acts.extend(session.settle_gamepads(now));
+            }
+        }
         let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);
         self.end_all(is_late, &End::NeverCame, now);
         let until = |run: &Run| run.lingers.and_then(|lingers| lingers.until());

@@ -12,7 +12,7 @@ use crate::proto::input::{
 const BUTTONS_HIGH: u32 = 0xffff_0000;
 /// What a gamepad is taken for whose client does not describe it.
 const UNDESCRIBED: Arrival = Arrival {
-    kind: GamepadKind::Xbox,
+    kind: GamepadKind::Unknown,
     abilities: Abilities::ANALOG_TRIGGERS.with(Abilities::RUMBLE),
     buttons: Buttons::ALL,
 };
