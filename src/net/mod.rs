@@ -2,6 +2,7 @@
 
 pub mod bell;
 pub mod clock;
+pub mod dmabuf;
 pub mod library;
 pub mod memfd;
 pub mod netlink;
