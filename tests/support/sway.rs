@@ -9,6 +9,8 @@ use super::{Folder, command, eventually, output, tool};
 
 /// The first output of a sway without a screen.
 pub const OUTPUT: &str = "HEADLESS-1";
+/// The output of the card of [`super::machine`].
+pub const CARD_OUTPUT: &str = "Virtual-1";
 
 /// What grim sees: rows of red, green and blue.
 #[derive(PartialEq)]
@@ -21,6 +23,7 @@ pub struct Shot {
 /// A running sway, in a folder of its own, and the programs that were started in it.
 pub struct Sway {
     folder: Folder,
+    output: &'static str,
     sway: Child,
     clients: Vec<Child>,
 }
@@ -28,28 +31,34 @@ pub struct Sway {
 impl Sway {
     /// Starts one whose output has this mode, such as 1280x720@60Hz, and a plain background.
     pub fn start(mode: &str) -> Sway {
+        let variables = [("WLR_BACKENDS", "headless")];
+        Sway::start_with(&format!("output * mode {mode}\n"), OUTPUT, &variables)
+    }
+
+    /// Starts one on the graphics card of this machine, which nobody else may use.
+    pub fn start_on_card() -> Sway {
+        let variables = [("WLR_BACKENDS", "drm"), ("LIBSEAT_BACKEND", "seatd")];
+        Sway::start_with("", CARD_OUTPUT, &variables)
+    }
+
+    fn start_with(line: &str, output: &'static str, variables: &[(&str, &str)]) -> Sway {
         for name in ["sway", "swaymsg"] {
             tool(name);
         }
         let folder = Folder::new();
         folder.folder("run", 0o700);
         let lines = format!(
-            "output * mode {mode}\noutput * bg #204060 solid_color\ndefault_border none\nxwayland disable\n"
+            "{line}output * bg #204060 solid_color\ndefault_border none\nxwayland disable\n"
         );
         let conf = folder.file("sway.conf", lines, 0o644);
         let log = fs::File::create(folder.path().join("sway.log")).unwrap();
         let mut sway = command("sway");
         sway.arg("--config").arg(conf).env("XDG_RUNTIME_DIR", folder.path().join("run"));
         sway.env("HOME", folder.path());
-        for (name, value) in [
-            ("WLR_BACKENDS", "headless"),
-            ("WLR_RENDERER", "pixman"),
-            ("WLR_LIBINPUT_NO_DEVICES", "1"),
-        ] {
-            sway.env(name, value);
-        }
+        sway.env("WLR_RENDERER", "pixman").env("WLR_LIBINPUT_NO_DEVICES", "1");
+        sway.envs(variables.iter().copied());
         sway.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let sway = Sway { sway: sway.spawn().unwrap(), folder, clients: Vec::new() };
+        let sway = Sway { folder, output, sway: sway.spawn().unwrap(), clients: Vec::new() };
         eventually("sway answers", || sway.try_message(&["-t", "get_outputs"]));
         sway
     }
@@ -86,7 +95,7 @@ impl Sway {
     /// What grim sees of the output.
     pub fn shot(&self) -> Shot {
         tool("grim");
-        let shot = output(self.client("grim").args(["-t", "ppm", "-o", OUTPUT, "-"]));
+        let shot = output(self.client("grim").args(["-t", "ppm", "-o", self.output, "-"]));
         assert!(shot.status.success(), "{}", String::from_utf8_lossy(&shot.stderr));
         let mut head = shot.stdout.splitn(4, |byte| byte.is_ascii_whitespace());
         let mut word = || std::str::from_utf8(head.next().unwrap()).unwrap();

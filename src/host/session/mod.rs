@@ -539,6 +539,7 @@ impl Sessions {
                 self.acts.push_back(Act::OpenDevices(id, socket, output));
                 Some(format!("display {why}"))
             }
+            Report::Pictures(what) => Some(what),
             Report::FirstFrame(time) => {
                 Some(format!("first picture sent after {} ms", time.as_millis()))
             }

@@ -7,6 +7,7 @@ use punktfunk_core::proto::gamestream::rtsp::announce::{Announce, Audio, Video};
 use punktfunk_core::proto::packet::video::VideoConfig;
 
 use super::Session;
+use crate::capture::Memory;
 use crate::conf::{self, Conf};
 use crate::display::{self, Wanted};
 use crate::encode::{Backend, Quality, Settings};
@@ -70,6 +71,7 @@ pub fn plan(
         session: session.id,
         run: session.run,
         display: display(session, video, refresh_mhz, conf, circumstances.app),
+        memory: memory(conf.capture_buffers, circumstances.backend),
         encoder: Settings {
             codec: video.format.codec,
             backend: circumstances.backend,
@@ -125,6 +127,16 @@ fn display(
         client_name: session.client_name.clone(),
         app,
     })
+}
+
+/// Buffers of the compositor's are worth it where the encoder takes them as they are; to read them
+/// may be slow, so that has to be asked for.
+fn memory(wanted: conf::CaptureBuffers, backend: Backend) -> Memory {
+    match wanted {
+        conf::CaptureBuffers::Auto if backend.imports() => Memory::DmaBuf,
+        conf::CaptureBuffers::DmaBuf => Memory::DmaBuf,
+        conf::CaptureBuffers::Auto | conf::CaptureBuffers::Shm => Memory::Shared,
+    }
 }
 
 fn sound(session: &Session, announce: &Announce, conf: &Conf) -> Option<SoundPlan> {
