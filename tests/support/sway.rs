@@ -116,6 +116,11 @@ impl Sway {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Where its sockets are.
+    pub fn run(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.sway.id()
@@ -123,10 +128,6 @@ impl Sway {
 
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("sway.log")
-    }
-
-    fn run(&self) -> PathBuf {
-        self.folder.path().join("run")
     }
 
     fn client(&self, name: &str) -> Command {

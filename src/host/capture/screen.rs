@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod buffers;
+mod copy;
 mod export;
 mod wire;
 
@@ -28,7 +29,8 @@ use wayland_client::backend::{Backend, WaylandError};
 use wayland_client::{Connection, DispatchError, EventQueue};
 
 use self::buffers::{Buffers, Shape};
-use self::export::{Change, Copy, DmaBuf};
+use self::copy::{Change, Copy};
+use self::export::DmaBuf;
 use self::wire::{Outcome, Wire};
 use super::{Memory, Next, Picture};
 

@@ -305,6 +305,17 @@ mod tests {
     }
 
     #[test]
+    fn buffers_of_the_compositor_are_for_who_asks_for_them() {
+        for backend in Backend::ALL {
+            let memory = |wanted| memory(wanted, backend);
+
+            assert_eq!(memory(conf::CaptureBuffers::Auto), Memory::Shared, "{backend}");
+            assert_eq!(memory(conf::CaptureBuffers::DmaBuf), Memory::DmaBuf, "{backend}");
+            assert_eq!(memory(conf::CaptureBuffers::Shm), Memory::Shared, "{backend}");
+        }
+    }
+
+    #[test]
     fn refresh_is_shown_as_people_write_it() {
         for (refresh_mhz, text) in [(60_000, "60"), (59_940, "59.94"), (1_001, "1.001")] {
             assert_eq!(Hertz(refresh_mhz).to_string(), text);

@@ -1,19 +1,15 @@
-//! Frames in DMA-BUFs of the compositor's: what zwlr_export_dmabuf_frame_v1 says of one is put
-//! together, and what is in one whose rows lie in order is copied.
-//!
-//! The buffer is the one that the output shows, so the compositor draws there again soon: it is
-//! read at once and closed.
+//! Frames in DMA-BUFs of the compositor's, from what zwlr_export_dmabuf_frame_v1 says of them.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use punktfunk_core::net::dmabuf::{self, Reading};
+use punktfunk_core::net::dmabuf;
 use wayland_protocols_wlr::export_dmabuf::v1::client::zwlr_export_dmabuf_frame_v1::Event;
 
-use crate::capture::{PIXEL_LEN, Picture};
+use crate::capture::PIXEL_LEN;
 
 /// Objects of a frame at most.
 const OBJECT_COUNT_MAX: usize = 4;
@@ -23,8 +19,9 @@ const SIDE_MAX: u32 = 16_384;
 const LINEAR: u64 = 0;
 /// DRM_FORMAT_MOD_INVALID: as the driver has it by itself.
 const IMPLICIT: u64 = 0x00ff_ffff_ffff_ffff;
-/// Bits of zwp_linux_buffer_params_v1: rows are from the bottom; every other row.
-const Y_INVERT: u32 = 1;
+/// Of the bits of zwp_linux_buffer_params_v1: rows are from the bottom.
+pub const Y_INVERT: u32 = 1;
+/// Every other row.
 const INTERLACED: u32 = 2;
 
 /// A frame, as far as the compositor has said what it is.
@@ -34,17 +31,18 @@ pub struct Export {
     planes: [Option<Plane>; OBJECT_COUNT_MAX],
 }
 
+/// What the compositor says first.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    width: u32,
-    height: u32,
+pub struct Head {
+    pub width: u32,
+    pub height: u32,
     /// Pixels left of the picture, and rows above it.
-    offset: (u32, u32),
-    buffer_flags: u32,
+    pub offset: (u32, u32),
+    pub buffer_flags: u32,
     /// A DRM_FORMAT.
-    format: u32,
-    modifier: u64,
-    object_count: usize,
+    pub format: u32,
+    pub modifier: u64,
+    pub object_count: usize,
 }
 
 #[derive(Debug)]
@@ -196,18 +194,34 @@ pub struct DmaBuf {
     planes: [Option<Plane>; OBJECT_COUNT_MAX],
 }
 
-/// Where the rows of a picture lie in a plane.
+/// Where the rows of a picture lie in a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rows {
+pub struct Rows {
     /// Of the first.
     offset: usize,
     /// From one to the next.
     stride: usize,
     /// Of one.
-    len: usize,
-    count: usize,
+    pub len: usize,
+    /// How many there are, one at least.
+    pub count: usize,
     /// Red comes first in a pixel, not blue.
-    is_red_first: bool,
+    pub is_red_first: bool,
+    /// They are from the bottom.
+    is_inverted: bool,
+}
+
+impl Rows {
+    /// Where one begins, counted from the top of the picture.
+    pub fn begin(&self, y: usize) -> usize {
+        let index = if self.is_inverted { self.count - 1 - y } else { y };
+        self.offset + index * self.stride
+    }
+
+    /// Where all of them end.
+    pub fn end(&self) -> usize {
+        self.offset + (self.count - 1) * self.stride + self.len
+    }
 }
 
 impl DmaBuf {
@@ -220,7 +234,7 @@ impl DmaBuf {
     }
 
     /// Where the picture is, if anybody but the graphics driver can know.
-    fn rows(&self) -> Result<(&Plane, Rows), Error> {
+    pub fn rows(&self) -> Result<(BorrowedFd<'_>, Rows), Error> {
         let head = &self.head;
         let is_red_first = match &head.format.to_le_bytes() {
             b"AR24" | b"XR24" => false,
@@ -259,8 +273,9 @@ impl DmaBuf {
             len: len as usize,
             count: head.height as usize,
             is_red_first,
+            is_inverted: head.buffer_flags & Y_INVERT != 0,
         };
-        Ok((plane, rows))
+        Ok((plane.file.as_fd(), rows))
     }
 }
 
@@ -271,86 +286,18 @@ impl fmt::Display for DmaBuf {
     }
 }
 
-/// What is new in a copy.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Change {
-    /// Nothing: the compositor shows the same again.
-    Nothing,
-    /// Some pixels.
-    Pixels,
-    /// The size, and all pixels with it.
-    Size,
-}
-
-/// A copy of the newest picture, made as the picture comes. Its memory is used again while the size
-/// is the same.
-#[derive(Debug, Default)]
-pub struct Copy {
-    /// Rows of BGRx without gaps.
-    bytes: Vec<u8>,
-    width: usize,
-    height: usize,
-    row: Vec<u8>,
-}
-
-impl Copy {
-    /// Takes over what is in a frame. This is one pass over it, row by row; what is as it was is not
-    /// written again.
-    pub fn take(&mut self, frame: &DmaBuf) -> Result<Change, Error> {
-        let (plane, rows) = frame.rows()?;
-        let end = rows.offset + (rows.count - 1) * rows.stride + rows.len;
-        let reading = Reading::begin(plane.file.as_fd(), end).map_err(Error::Read)?;
-        let size = (rows.len / PIXEL_LEN, rows.count);
-        let is_resized = size != self.size();
-        if is_resized {
-            (self.width, self.height) = size;
-            self.bytes = vec![0; rows.len * rows.count];
-            self.row = vec![0; rows.len];
-        }
-        let is_inverted = frame.head.buffer_flags & Y_INVERT != 0;
-        let mut is_changed = false;
-        for (y, to) in self.bytes.chunks_exact_mut(rows.len).enumerate() {
-            let from = if is_inverted { rows.count - 1 - y } else { y };
-            reading.copy(rows.offset + from * rows.stride, &mut self.row);
-            if rows.is_red_first {
-                let pixels = self.row.as_chunks_mut::<PIXEL_LEN>().0;
-                pixels.iter_mut().for_each(|pixel| pixel.swap(0, 2));
-            }
-            if *to != *self.row {
-                to.copy_from_slice(&self.row);
-                is_changed = true;
-            }
-        }
-        Ok(match (is_resized, is_changed) {
-            (true, _) => Change::Size,
-            (false, true) => Change::Pixels,
-            (false, false) => Change::Nothing,
-        })
-    }
-
-    /// Pixels in a row, and rows; none before the first picture.
-    pub fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
-    }
-
-    /// The picture.
-    pub fn picture(&self) -> Picture<'_> {
-        let Copy { bytes, width, height, .. } = self;
-        Picture { bytes, stride: width * PIXEL_LEN, width: *width, height: *height }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use punktfunk_core::net::shm::SharedMemory;
     use wayland_client::WEnum;
 
+    use super::super::copy::Copy;
     use super::*;
 
     const XR24: u32 = u32::from_le_bytes(*b"XR24");
 
     /// A frame of 2 by 2 pixels, of one object.
-    const HEAD: Head = Head {
+    pub const HEAD: Head = Head {
         width: 2,
         height: 2,
         offset: (0, 0),
@@ -360,7 +307,7 @@ mod tests {
         object_count: 1,
     };
 
-    fn frame(head: Head) -> Event {
+    pub fn frame(head: Head) -> Event {
         Event::Frame {
             width: head.width,
             height: head.height,
@@ -376,14 +323,14 @@ mod tests {
     }
 
     /// An object with these bytes.
-    fn object(index: u32, bytes: &[u8], len: u32, offset: u32, stride: u32) -> Event {
+    pub fn object(index: u32, bytes: &[u8], len: u32, offset: u32, stride: u32) -> Event {
         let mut memory = SharedMemory::new(c"test", bytes.len()).unwrap();
         memory.bytes_mut().copy_from_slice(bytes);
         let fd = memory.as_fd().try_clone_to_owned().unwrap();
         Event::Object { index, fd, size: len, offset, stride, plane_index: index }
     }
 
-    fn ready() -> Event {
+    pub fn ready() -> Event {
         Event::Ready { tv_sec_hi: 0, tv_sec_lo: 3, tv_nsec: 4 }
     }
 
@@ -398,7 +345,7 @@ mod tests {
         last
     }
 
-    fn dma_buf(events: impl IntoIterator<Item = Event>) -> DmaBuf {
+    pub fn dma_buf(events: impl IntoIterator<Item = Event>) -> DmaBuf {
         match last(events) {
             Progress::Ready(frame, presented) => {
                 assert_eq!(presented, Some(Duration::new(3, 4)));
@@ -479,30 +426,6 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_rows_of_blue_green_and_red_from_the_top() {
-        // Something else, a row above, and a pixel left of either row.
-        let bytes = b"...................abcdefgh....ijklmnop";
-        let crop = Head { offset: (1, 1), ..HEAD };
-        let table = [
-            (crop, b"abcdefghijklmnop"),
-            (Head { buffer_flags: Y_INVERT, ..crop }, b"ijklmnopabcdefgh"),
-            (Head { format: u32::from_le_bytes(*b"XB24"), ..crop }, b"cbadgfehkjilonmp"),
-        ];
-        for (head, expected) in table {
-            let object = object(0, bytes, 39, 3, 12);
-            let frame = dma_buf([frame(head), object, ready()]);
-            let mut copy = Copy::default();
-
-            assert_eq!(copy.take(&frame).unwrap(), Change::Size);
-
-            let picture = copy.picture();
-            assert_eq!((picture.width, picture.height, picture.stride), (2, 2, 8));
-            assert_eq!(picture.bytes, expected);
-            assert_eq!(copy.take(&frame).unwrap(), Change::Nothing);
-        }
-    }
-
-    #[test]
     fn what_a_processor_has_drawn_is_row_after_row() {
         for (modifier, expected) in [(IMPLICIT, true), (LINEAR, true), (1, false)] {
             let head = Head { modifier, ..HEAD };
@@ -512,22 +435,5 @@ mod tests {
 
             assert_eq!(frame.rows().is_ok(), expected, "{modifier:#x}");
         }
-    }
-
-    #[test]
-    fn one_pixel_is_a_change() {
-        let mut copy = Copy::default();
-        let mut bytes = [7; 16];
-        let mut take = |bytes: &[u8]| {
-            let frame = dma_buf([frame(HEAD), object(0, bytes, 16, 0, 8), ready()]);
-            assert_eq!(frame.to_string(), "XR24, 8 bytes a row");
-            copy.take(&frame).unwrap()
-        };
-
-        assert_eq!(take(&bytes), Change::Size);
-        assert_eq!(take(&bytes), Change::Nothing);
-        bytes[15] = 8;
-        assert_eq!(take(&bytes), Change::Pixels);
-        assert_eq!(take(&bytes), Change::Nothing);
     }
 }
