@@ -67,9 +67,10 @@ fn lay_root(folder: &Folder) -> PathBuf {
     for name in TOOLS {
         symlink("busybox", root.join("bin").join(name)).unwrap();
     }
-    let list = fs::read_to_string(part("modules")).unwrap();
-    for name in list.lines() {
-        fs::copy(part(name), root.join("modules").join(name)).unwrap();
+    let list = fs::read_to_string(part("list")).unwrap();
+    for module in list.lines() {
+        let name = format!("{}.ko", module.rsplit('/').next().unwrap());
+        fs::copy(part(&name), root.join("modules").join(name)).unwrap();
     }
     fs::write(root.join("modules/list"), list).unwrap();
     let init = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/desktop-init");
