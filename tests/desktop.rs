@@ -114,6 +114,7 @@ fn a_client_sees_a_desktop_of_its_own_types_in_it_and_leaves_nothing() {
     let psnr = output(python().arg("tests/moonlight/compare.py").args([&record, &shot]));
     let psnr: f64 = String::from_utf8(psnr.stdout).unwrap().trim().parse().unwrap();
     assert!(psnr > PSNR_MIN, "{psnr} dB");
+    daemon.wait_log("session 1: pictures in shared memory\n");
     is_gone(&daemon, 1);
 }
 

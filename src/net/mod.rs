@@ -2,6 +2,7 @@
 
 pub mod bell;
 pub mod clock;
+pub mod dmabuf;
 pub mod holder;
 pub mod library;
 pub mod memfd;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
 
 pub mod device;
+pub mod machine;
 pub mod sway;
 pub mod wayland;
 

@@ -11,6 +11,8 @@ use super::{Folder, command, eventually, output, tool};
 
 /// The first output of a sway without a screen.
 pub const OUTPUT: &str = "HEADLESS-1";
+/// The output of the card of [`super::machine`].
+pub const CARD_OUTPUT: &str = "Virtual-1";
 
 /// What grim sees: rows of red, green and blue.
 #[derive(PartialEq)]
@@ -23,6 +25,7 @@ pub struct Shot {
 /// A running sway, in a folder of its own, and the programs that were started in it.
 pub struct Sway {
     folder: Folder,
+    output: &'static str,
     sway: Child,
     clients: Vec<Child>,
 }
@@ -35,28 +38,34 @@ impl Sway {
 
     /// As [`Sway::start`], with these lines in its configuration.
     pub fn start_with(mode: &str, lines: &str) -> Sway {
+        let variables = [("WLR_BACKENDS", "headless")];
+        Sway::begin(&format!("output * mode {mode}\n{lines}"), OUTPUT, &variables)
+    }
+
+    /// Starts one on the graphics card of this machine, which nobody else may use.
+    pub fn start_on_card() -> Sway {
+        let variables = [("WLR_BACKENDS", "drm"), ("LIBSEAT_BACKEND", "seatd")];
+        Sway::begin("", CARD_OUTPUT, &variables)
+    }
+
+    fn begin(lines: &str, output: &'static str, variables: &[(&str, &str)]) -> Sway {
         for name in ["sway", "swaymsg"] {
             tool(name);
         }
         let folder = Folder::new();
         folder.folder("run", 0o700);
         let lines = format!(
-            "output * mode {mode}\noutput * bg #204060 solid_color\ndefault_border none\nxwayland disable\n{lines}"
+            "output * bg #204060 solid_color\ndefault_border none\nxwayland disable\n{lines}"
         );
         let conf = folder.file("sway.conf", lines, 0o644);
         let log = fs::File::create(folder.path().join("sway.log")).unwrap();
         let mut sway = command("sway");
         sway.arg("--config").arg(conf).env("XDG_RUNTIME_DIR", folder.path().join("run"));
         sway.env("HOME", folder.path());
-        for (name, value) in [
-            ("WLR_BACKENDS", "headless"),
-            ("WLR_RENDERER", "pixman"),
-            ("WLR_LIBINPUT_NO_DEVICES", "1"),
-        ] {
-            sway.env(name, value);
-        }
+        sway.env("WLR_RENDERER", "pixman").env("WLR_LIBINPUT_NO_DEVICES", "1");
+        sway.envs(variables.iter().copied());
         sway.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        let sway = Sway { sway: sway.spawn().unwrap(), folder, clients: Vec::new() };
+        let sway = Sway { folder, output, sway: sway.spawn().unwrap(), clients: Vec::new() };
         eventually("sway answers", || sway.try_message(&["-t", "get_outputs"]));
         sway
     }
@@ -101,7 +110,7 @@ impl Sway {
     /// What grim sees of the output.
     pub fn shot(&self) -> Shot {
         tool("grim");
-        let shot = output(self.client("grim").args(["-t", "ppm", "-o", OUTPUT, "-"]));
+        let shot = output(self.client("grim").args(["-t", "ppm", "-o", self.output, "-"]));
         assert!(shot.status.success(), "{}", String::from_utf8_lossy(&shot.stderr));
         let mut head = shot.stdout.splitn(4, |byte| byte.is_ascii_whitespace());
         let mut word = || std::str::from_utf8(head.next().unwrap()).unwrap();
@@ -143,6 +152,11 @@ impl Sway {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// Where its sockets are.
+    pub fn run(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.sway.id()
@@ -150,11 +164,6 @@ impl Sway {
 
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("sway.log")
-    }
-
-    /// The folder of its sockets.
-    pub fn run(&self) -> PathBuf {
-        self.folder.path().join("run")
     }
 
     fn client(&self, name: &str) -> Command {

@@ -1,5 +1,5 @@
 //! The other end of a Wayland connection, for what no compositor at hand serves: one output, and
-//! ext-image-copy-capture-v1 if it is asked for, by a script.
+//! ext-image-copy-capture-v1 and wlr-export-dmabuf-unstable-v1 if they are asked for, by a script.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -8,13 +8,28 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 /// The only output.
 pub const OUTPUT: &str = "SCRIPT-1";
 
+/// What is said of a frame in a buffer of the compositor's.
+#[derive(Default)]
+pub struct Export {
+    /// Width and height, offsets, flags of the buffer and the frame, format, modifier, objects.
+    pub head: Option<[u32; 10]>,
+    /// Each with its index, length, offset, stride and plane.
+    pub objects: Vec<(Arc<File>, [u32; 5])>,
+    pub is_ready: bool,
+    /// Why it is taken back.
+    pub cancel: Option<u32>,
+}
+
 /// What is done with a frame that a client asks for.
 pub enum Step {
+    /// It is exported.
+    Export(Export),
     /// Every pixel becomes this one.
     Fill([u8; 4]),
     /// Buffers are to be of another size from now on, so this frame fails.
@@ -27,6 +42,7 @@ pub enum Step {
 enum Object {
     Buffer { offset: u32, len: u32 },
     CopyCapture,
+    Exporter,
     Frame { session: u32, buffer: u32 },
     Other,
     Pool,
@@ -78,6 +94,12 @@ fn word(bytes: &[u8], offset: usize) -> u32 {
     u32::from_ne_bytes(bytes[offset..offset + 4].try_into().unwrap())
 }
 
+fn message(object: u32, opcode: u32, words: &[u32]) -> Vec<u8> {
+    let len = 8 + 4 * words.len() as u32;
+    let words = [object, len << 16 | opcode].into_iter().chain(words.iter().copied());
+    words.flat_map(u32::to_ne_bytes).collect()
+}
+
 /// A string of the wire.
 fn string(text: &str) -> Vec<u32> {
     let mut bytes = text.as_bytes().to_vec();
@@ -115,11 +137,32 @@ impl Server {
     }
 
     fn event(&mut self, object: u32, opcode: u32, words: &[u32]) {
-        let len = 8 + 4 * words.len() as u32;
-        let words = [object, len << 16 | opcode].into_iter().chain(words.iter().copied());
-        let bytes: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
         // A client may leave when it likes.
-        let _ = self.stream.write_all(&bytes);
+        let _ = self.stream.write_all(&message(object, opcode, words));
+    }
+
+    /// An event with a descriptor.
+    fn event_with(&mut self, object: u32, opcode: u32, words: &[u32], file: &File) {
+        let (bytes, mut control) = (message(object, opcode, words), [0_u64; 4]);
+        let mut part =
+            libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: a struct of numbers and pointers, for which zeros are nothing.
+        let mut head: libc::msghdr = unsafe { std::mem::zeroed() };
+        (head.msg_iov, head.msg_iovlen) = (&raw mut part, 1);
+        // SAFETY: arithmetic alone.
+        let (space, len) = unsafe { (libc::CMSG_SPACE(4), libc::CMSG_LEN(4)) };
+        (head.msg_control, head.msg_controllen) = (control.as_mut_ptr().cast(), space as _);
+        // SAFETY: there is room for a head and a descriptor, as the lengths say; the buffers that the
+        // head points to outlive the calls.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const head);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = len as _;
+            libc::CMSG_DATA(first).cast::<i32>().write_unaligned(file.as_raw_fd());
+            // A client may leave when it likes.
+            libc::sendmsg(self.stream.as_raw_fd(), &raw const head, libc::MSG_NOSIGNAL);
+        }
     }
 
     fn handle(&mut self, id: u32, opcode: u32, rest: &[u8]) {
@@ -145,6 +188,7 @@ impl Server {
                     "ext_image_copy_capture_manager_v1" => (new, Object::CopyCapture),
                     "ext_output_image_capture_source_manager_v1" => (new, Object::Sources),
                     "wl_shm" => (new, Object::Shm),
+                    "zwlr_export_dmabuf_manager_v1" => (new, Object::Exporter),
                     _ => {
                         let (width, height) = self.size;
                         self.event(new, 1, &[1, width, height, 60_000]);
@@ -164,6 +208,10 @@ impl Server {
                 assert_eq!(argument(2), 1, "the pointer is in the picture");
                 self.tell_shape(argument(0));
                 (argument(0), Object::Session)
+            }
+            (Some(Object::Exporter), 0) => {
+                assert_eq!(argument(1), 1, "the pointer is in the picture");
+                return self.export(argument(0));
             }
             (Some(Object::Session), 0) => (argument(0), Object::Frame { session: id, buffer: 0 }),
             (Some(Object::Frame { buffer, .. }), 1) => {
@@ -188,10 +236,32 @@ impl Server {
         self.event(session, 4, &[]);
     }
 
+    fn export(&mut self, frame: u32) {
+        let export = match self.steps.pop() {
+            // Nothing changes any more.
+            None => return,
+            Some(Step::Export(export)) => export,
+            Some(_) => panic!("a frame is asked for that is not exported"),
+        };
+        if let Some(words) = export.head {
+            self.event(frame, 0, &words);
+        }
+        for (file, words) in &export.objects {
+            self.event_with(frame, 1, words, file);
+        }
+        if export.is_ready {
+            self.event(frame, 2, &[0, 0, 0]);
+        }
+        if let Some(reason) = export.cancel {
+            self.event(frame, 3, &[reason]);
+        }
+    }
+
     fn capture(&mut self, frame: u32, session: u32, buffer: u32) {
         match self.steps.pop() {
             // Nothing changes any more.
             None => {}
+            Some(Step::Export(_)) => panic!("a frame to be exported is not asked for"),
             Some(Step::Fill(pixel)) => {
                 let Some(Object::Buffer { offset, len }) = self.objects.get(&buffer) else {
                     panic!("no buffer")

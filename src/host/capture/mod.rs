@@ -14,6 +14,15 @@ use std::time::Instant;
 /// Bytes of a pixel: blue, green, red, and one that means nothing.
 pub const PIXEL_LEN: usize = 4;
 
+/// In what a compositor hands its pictures over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Memory {
+    /// In its own buffers, where that is possible.
+    DmaBuf,
+    /// In memory of this process.
+    Shared,
+}
+
 /// One frame, lent by what captured it until it captures the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture<'a> {

@@ -1,13 +1,20 @@
-//! Pictures of one output of a Wayland compositor, in shared memory, each when the output changed.
+//! Pictures of one output of a Wayland compositor, each when the output changed.
 //!
-//! One connection for one output, which belongs to the thread that uses it. There are two buffers:
-//! one is lent, the compositor fills the other, and it is asked to as soon as it has filled the one
-//! before, so that it misses no change however long its picture is in use. ext-image-copy-capture-v1
-//! is preferred to wlr-screencopy-unstable-v1. The pointer is in the picture.
+//! One connection for one output, which belongs to the thread that uses it. In shared memory there
+//! are two buffers: one is lent, the compositor fills the other, and it is asked to as soon as it has
+//! filled the one before, so that it misses no change however long its picture is in use.
+//! ext-image-copy-capture-v1 is preferred to wlr-screencopy-unstable-v1. The pointer is in the
+//! picture.
+//!
+//! DMA-BUFs are the compositor's own buffers, by wlr-export-dmabuf-unstable-v1. It does not say
+//! whether anything changed and soon draws there again, so each is copied as it comes, and a copy
+//! that is as the one before is no picture. Where that does not work, shared memory takes its place.
 
 #![forbid(unsafe_code)]
 
 mod buffers;
+mod copy;
+mod export;
 mod wire;
 
 use std::fmt;
@@ -21,12 +28,16 @@ use punktfunk_core::net::clock;
 use wayland_client::backend::{Backend, WaylandError};
 use wayland_client::{Connection, DispatchError, EventQueue};
 
-use self::buffers::Buffers;
+use self::buffers::{Buffers, Shape};
+use self::copy::{Change, Copy};
+use self::export::DmaBuf;
 use self::wire::{Outcome, Wire};
-use super::{Next, Picture};
+use super::{Memory, Next, Picture};
 
 /// What a compositor answers at once may take this long, because it may be busy.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// The first frame in a DMA-BUF may take this long: an output that shows nothing has none.
+const EXPORT_TIME: Duration = Duration::from_secs(2);
 /// How long after a frame that failed the next is asked for.
 const RETRY_TIME: Duration = Duration::from_millis(50);
 /// So many frames in a row fail while a mode is changed or an output is off, and no more.
@@ -37,6 +48,8 @@ const FAILURE_COUNT_MAX: u32 = 40;
 pub enum Error {
     /// The socket does not answer.
     Connect(io::Error),
+    /// A frame in a DMA-BUF is no picture.
+    Export(export::Error),
     /// Pixels in an unknown format, by its number.
     Format(u32),
     /// The compositor has ended, or ended the connection: its words, or the system's.
@@ -66,6 +79,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Connect(error) => write!(f, "no compositor: {error}"),
+            Error::Export(error) => error.fmt(f),
             Error::Format(format) => write!(f, "unknown pixel format {format:#x}"),
             Error::Gone(why) => write!(f, "compositor gone: {why}"),
             Error::Lacks(what) => write!(f, "compositor without {what}"),
@@ -93,9 +107,16 @@ pub struct Screen {
     backend: Backend,
     queue: EventQueue<Wire>,
     wire: Wire,
+    /// Of pictures in DMA-BUFs, as long as these are used.
+    copy: Option<Copy>,
+    /// There is a copy that nobody was given yet.
+    is_unseen: bool,
+    /// For pictures in shared memory.
     buffers: Option<Buffers>,
     /// The buffer with the newest picture.
     newest: Option<usize>,
+    /// What the pictures are in, until it is asked for.
+    news: Option<String>,
     /// When that was shown.
     captured: Instant,
     size: (usize, usize),
@@ -113,7 +134,7 @@ enum News {
 impl Screen {
     /// Connects to the compositor at this socket, by an absolute path, and asks for the first
     /// picture of an output, named as `wl_output` names it. Waits for the answers.
-    pub fn open(socket: &Path, output: &str) -> Result<Screen, Error> {
+    pub fn open(socket: &Path, output: &str, memory: Memory) -> Result<Screen, Error> {
         let stream = UnixStream::connect(socket).map_err(Error::Connect)?;
         let backend = Backend::connect(stream).map_err(|error| Error::Gone(error.to_string()))?;
         let connection = Connection::from_backend(backend.clone());
@@ -124,15 +145,23 @@ impl Screen {
             backend,
             queue,
             wire: Wire::default(),
+            copy: None,
+            is_unseen: false,
             buffers: None,
             newest: None,
+            news: None,
             captured: now,
             size: (0, 0),
             retry: now,
             failure_count: 0,
         };
-        screen.begin(output, now + ANSWER_TIME)?;
+        screen.begin(output, memory, now + ANSWER_TIME)?;
         Ok(screen)
+    }
+
+    /// What pictures are in from now on, in words, if that is new.
+    pub fn take_news(&mut self) -> Option<String> {
+        self.news.take()
     }
 
     /// Pixels in a row, and rows.
@@ -149,6 +178,9 @@ impl Screen {
         until: Instant,
     ) -> Result<Next<'_>, Error> {
         loop {
+            if std::mem::take(&mut self.is_unseen) {
+                break;
+            }
             self.pump()?;
             let now = clock::now();
             match self.advance(now)? {
@@ -164,19 +196,59 @@ impl Screen {
 
     /// The newest picture once more. `None` before the first, and before the first of a new size.
     pub fn last(&self) -> Option<Picture<'_>> {
-        Some(self.buffers.as_ref()?.picture(self.newest?))
+        match &self.copy {
+            Some(_) if self.is_unseen => None,
+            Some(copy) => Some(copy.picture()),
+            None => Some(self.buffers.as_ref()?.picture(self.newest?)),
+        }
     }
 
-    fn begin(&mut self, output: &str, deadline: Instant) -> Result<(), Error> {
+    fn begin(&mut self, output: &str, memory: Memory, deadline: Instant) -> Result<(), Error> {
         self.connection.display().get_registry(&self.queue.handle(), ());
         // The first answer is what there is, the second what that is called.
         self.sync(deadline)?;
         self.sync(deadline)?;
-        self.wire.choose(output, &self.queue.handle())?;
+        self.wire.choose(output)?;
+        match memory {
+            Memory::DmaBuf => self.begin_export()?,
+            Memory::Shared => {
+                self.wire.share(&self.queue.handle())?;
+                self.news = Some("pictures in shared memory".to_owned());
+            }
+        }
+        if self.copy.is_some() {
+            return Ok(());
+        }
         self.wait_until(deadline, |screen| {
             screen.advance(clock::now())?;
             Ok(screen.buffers.is_some())
         })
+    }
+
+    /// Waits for the first picture in a DMA-BUF, or for the reason why there is none.
+    fn begin_export(&mut self) -> Result<(), Error> {
+        if let Err(error) = self.wire.export() {
+            return self.share(&error);
+        }
+        self.copy = Some(Copy::default());
+        let deadline = clock::now() + EXPORT_TIME;
+        let begun = self.wait_until(deadline, |screen| {
+            screen.is_unseen |= screen.advance(clock::now())?.is_some();
+            Ok(screen.is_unseen || screen.copy.is_none())
+        });
+        match begun {
+            Err(Error::Silent) => self.share(&Error::Silent),
+            other => other,
+        }
+    }
+
+    /// Gives DMA-BUFs up.
+    fn share(&mut self, why: &Error) -> Result<(), Error> {
+        self.wire.share(&self.queue.handle())?;
+        (self.copy, self.is_unseen) = (None, false);
+        self.failure_count = 0;
+        self.news = Some(format!("pictures in shared memory, not in DMA-BUFs: {why}"));
+        Ok(())
     }
 
     /// Waits for the answers to all that was asked.
@@ -248,43 +320,36 @@ impl Screen {
 
     /// Takes a frame that is there and asks for the next.
     fn advance(&mut self, now: Instant) -> Result<Option<News>, Error> {
-        let mut news = None;
-        match self.wire.take_outcome()? {
-            Some(Outcome::Ready { presented, is_inverted }) => {
-                self.failure_count = 0;
-                let filled = Buffers::other(self.newest);
-                if let Some(buffers) = &mut self.buffers {
-                    buffers.mend(filled, is_inverted);
-                    self.newest = Some(filled);
-                    self.captured = presented.and_then(clock::at_monotonic).unwrap_or(now);
-                    news = Some(News::Picture);
-                }
-            }
+        let mut news = match self.wire.take_outcome()? {
+            Some(Outcome::Exported(frame, presented)) => self.on_export(&frame, presented, now)?,
             Some(Outcome::Failed) => {
-                self.failure_count += 1;
-                self.retry = now + RETRY_TIME;
-                if self.failure_count > FAILURE_COUNT_MAX {
-                    return Err(Error::Refused);
-                }
+                self.on_failure(now)?;
+                None
             }
-            None => {}
-        }
+            Some(Outcome::NotExported(error)) => {
+                self.share(&Error::Export(error))?;
+                None
+            }
+            Some(Outcome::Ready { presented, is_inverted }) => {
+                self.on_filled(presented, is_inverted, now)
+            }
+            None => None,
+        };
         if now < self.retry {
             return Ok(news);
         }
         let handle = self.queue.handle();
+        if self.copy.is_some() && !self.wire.is_armed() {
+            self.wire.arm_export(&handle);
+        }
         self.wire.prepare(&handle);
         if let Some(shape) = self.wire.offer()?
             && !self.wire.is_armed()
         {
             let known = self.buffers.as_ref().map(Buffers::shape);
             if known != Some(shape) {
-                let buffers = Buffers::new(self.wire.shm()?, &handle, shape)?;
-                self.buffers = Some(buffers);
-                self.newest = None;
-                self.size = (shape.width, shape.height);
                 // The picture that was just taken went with its buffer.
-                news = known.map(|_| News::Resized);
+                news = self.make_buffers(shape)?.then_some(News::Resized);
             }
             if let Some(buffers) = &self.buffers {
                 let buffer = buffers.buffer(Buffers::other(self.newest));
@@ -295,5 +360,71 @@ impl Screen {
         }
         self.flush()?;
         Ok(news)
+    }
+
+    /// The compositor has filled a buffer of ours.
+    fn on_filled(
+        &mut self,
+        presented: Option<Duration>,
+        is_inverted: bool,
+        now: Instant,
+    ) -> Option<News> {
+        self.failure_count = 0;
+        let filled = Buffers::other(self.newest);
+        self.buffers.as_mut()?.mend(filled, is_inverted);
+        self.newest = Some(filled);
+        self.captured = presented.and_then(clock::at_monotonic).unwrap_or(now);
+        Some(News::Picture)
+    }
+
+    /// The compositor lends a buffer of its own.
+    fn on_export(
+        &mut self,
+        frame: &DmaBuf,
+        presented: Option<Duration>,
+        now: Instant,
+    ) -> Result<Option<News>, Error> {
+        self.failure_count = 0;
+        let Some(copy) = &mut self.copy else { return Ok(None) };
+        let is_first = copy.size() == (0, 0);
+        let change = match copy.take(frame) {
+            Ok(change) => change,
+            Err(error) => {
+                self.share(&Error::Export(error))?;
+                return Ok(None);
+            }
+        };
+        if change == Change::Nothing {
+            return Ok(None);
+        }
+        self.size = copy.size();
+        self.captured = presented.and_then(clock::at_monotonic).unwrap_or(now);
+        if is_first {
+            self.news = Some(format!("pictures in DMA-BUFs, {frame}, copied"));
+            return Ok(Some(News::Picture));
+        }
+        self.is_unseen = change == Change::Size;
+        Ok(Some(if self.is_unseen { News::Resized } else { News::Picture }))
+    }
+
+    fn on_failure(&mut self, now: Instant) -> Result<(), Error> {
+        self.failure_count += 1;
+        self.retry = now + RETRY_TIME;
+        match (self.failure_count > FAILURE_COUNT_MAX, &self.copy) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Error::Refused),
+            (true, Some(_)) => self.share(&Error::Refused),
+        }
+    }
+
+    /// Makes buffers of this shape in place of those that there are. Returns whether pictures were
+    /// of another size before.
+    fn make_buffers(&mut self, shape: Shape) -> Result<bool, Error> {
+        let size = (shape.width, shape.height);
+        let was_other = self.buffers.is_some() || ![(0, 0), size].contains(&self.size);
+        let handle = self.queue.handle();
+        self.buffers = Some(Buffers::new(self.wire.shm()?, &handle, shape)?);
+        (self.newest, self.size) = (None, size);
+        Ok(was_other)
     }
 }

@@ -10,7 +10,7 @@ use punktfunk_core::net::clock;
 
 use super::screen::{self, Screen};
 use super::test::TestSource;
-use super::{Next, Picture};
+use super::{Memory, Next, Picture};
 
 /// Where to take pictures from.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,8 @@ pub enum SourcePlan {
         socket: PathBuf,
         /// The name of the output.
         output: String,
+        /// In what they are to be handed over.
+        memory: Memory,
     },
     /// The daemon makes them.
     Test,
@@ -56,8 +58,8 @@ impl Source {
         refresh_mhz: u32,
     ) -> Result<Source, screen::Error> {
         Ok(match plan {
-            SourcePlan::Screen { socket, output } => {
-                Source::Screen(Box::new(Screen::open(socket, output)?))
+            SourcePlan::Screen { socket, output, memory } => {
+                Source::Screen(Box::new(Screen::open(socket, output, *memory)?))
             }
             SourcePlan::Test => Source::Test(Clockwork {
                 source: TestSource::new(width, height, refresh_mhz),
@@ -75,6 +77,14 @@ impl Source {
         match self {
             Source::Screen(screen) => screen.size(),
             Source::Test(clockwork) => clockwork.size,
+        }
+    }
+
+    /// What there is for the log.
+    pub fn take_news(&mut self) -> Option<String> {
+        match self {
+            Source::Screen(screen) => screen.take_news(),
+            Source::Test(_) => None,
         }
     }
 

@@ -103,7 +103,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 66] = [
+pub static GLOBAL: [Directive<Conf>; 67] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -400,6 +400,18 @@ pub static GLOBAL: [Directive<Conf>; 66] = [
             Ok(())
         },
         show: |conf| value::emit_choice(&conf.capture, &stream::CAPTURE),
+    },
+    Directive {
+        keyword: "CaptureBuffers",
+        syntax: "auto | dmabuf | shm",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.capture_buffers = value::choice(&words[0], &stream::CAPTURE_BUFFERS)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.capture_buffers, &stream::CAPTURE_BUFFERS),
     },
     Directive {
         keyword: "Display",

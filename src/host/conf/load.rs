@@ -17,8 +17,8 @@ use super::lexer::Word;
 use super::network::{self, Network};
 use super::parser::{ERROR_COUNT_MAX, Parser, Setting, Source};
 use super::stream::{
-    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Gamepad,
-    Priority, Quality, SessionConflict,
+    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
+    Encryption, Gamepad, Priority, Quality, SessionConflict,
 };
 use super::{
     App, Attempts, Conf, ControlSocket, Environment, GameStream, LogFormat, LogLevels, Origin,
@@ -127,6 +127,7 @@ impl Conf {
             linger_time: None,
             scale_percent: 0,
             capture: Capture::Auto,
+            capture_buffers: CaptureBuffers::Auto,
             display: Display::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
             fps_max: None,
@@ -465,6 +466,7 @@ mod tests {
             ("Scale +1", "1:7: '+1' is not a number from 0.5 to 4, such as 1.25"),
             ("LingerTime never", "1:12: 'never' is not a time from 0h to 24h"),
             ("Capture desktop", "1:9: 'desktop' is not one of auto, test"),
+            ("CaptureBuffers gpu", "1:16: 'gpu' is not one of auto, dmabuf, shm"),
             ("Display DP-1", "1:9: 'DP-1' is not one of auto, mirror, private, virtual"),
             (
                 "Display mirror",

@@ -40,8 +40,8 @@ use network::Network;
 pub use network::is_local;
 pub use reload::Reload;
 pub use stream::{
-    Affinity, Audio, BitDepth, Capture, Display, Encoder, EncoderFallback, Encryption, Gamepad,
-    Priority, Quality, SessionConflict,
+    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
+    Encryption, Gamepad, Priority, Quality, SessionConflict,
 };
 
 /// A whole configuration: every directive has a value.
@@ -95,6 +95,8 @@ pub struct Conf {
     pub scale_percent: u32,
     /// Where pictures and sound come from.
     pub capture: Capture,
+    /// In what a desktop hands its pictures over.
+    pub capture_buffers: CaptureBuffers,
     /// Which display a session sees.
     pub display: Display,
     /// What a client may ask for at most.

@@ -82,6 +82,17 @@ pub enum Capture {
     Test,
 }
 
+/// In what a desktop hands its pictures over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CaptureBuffers {
+    /// DMA-BUFs where the encoder takes them as they are, else shared memory.
+    Auto,
+    /// DMA-BUFs where they can be had and read, else shared memory.
+    DmaBuf,
+    /// Shared memory.
+    Shm,
+}
+
 /// Which display a session sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Display {
@@ -188,6 +199,12 @@ pub const BIT_DEPTH: [(&str, BitDepth); 3] =
     [("8", BitDepth::Eight), ("10", BitDepth::Ten), ("auto", BitDepth::Auto)];
 /// The names of [`Capture`].
 pub const CAPTURE: [(&str, Capture); 2] = [("auto", Capture::Auto), ("test", Capture::Test)];
+/// The names of [`CaptureBuffers`].
+pub const CAPTURE_BUFFERS: [(&str, CaptureBuffers); 3] = [
+    ("auto", CaptureBuffers::Auto),
+    ("dmabuf", CaptureBuffers::DmaBuf),
+    ("shm", CaptureBuffers::Shm),
+];
 /// The names of [`Encoder`].
 pub const ENCODER: [(&str, Encoder); 6] = [
     ("auto", Encoder::Auto),

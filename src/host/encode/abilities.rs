@@ -127,6 +127,11 @@ impl Backend {
     pub const ALL: [Backend; 5] =
         [Backend::Nvenc, Backend::Vaapi, Backend::Vulkan, Backend::V4l2, Backend::Software];
 
+    /// Whether it takes DMA-BUFs as they are. None does: all of them are given planes.
+    pub fn imports(self) -> bool {
+        false
+    }
+
     fn index(self) -> usize {
         self as usize
     }

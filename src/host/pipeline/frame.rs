@@ -153,11 +153,13 @@ impl Thread {
                 let (socket, output) = display.wayland();
                 let why = display.why();
                 self.reports.push(Report::Display(why, place(&display)));
-                (SourcePlan::Screen { socket, output }, Some(display))
+                let memory = self.plan.memory;
+                (SourcePlan::Screen { socket, output, memory }, Some(display))
             }
         };
-        let source =
+        let mut source =
             Source::open(&source_plan, size, refresh_mhz).map_err(|error| error.to_string())?;
+        self.tell(&mut source);
         let (encoder, converter, planes) = self.open_for(&source)?;
         Ok(Stages {
             source,
@@ -168,6 +170,13 @@ impl Thread {
             display,
             look_at: clock::now() + LOOK_INTERVAL,
         })
+    }
+
+    /// Reports what a source has to say.
+    fn tell(&mut self, source: &mut Source) {
+        if let Some(news) = source.take_news() {
+            self.reports.push(Report::Pictures(news));
+        }
     }
 
     /// What is made for pictures of this source's size.
@@ -266,6 +275,7 @@ impl Thread {
             }
             Err(error) => return Err(error.to_string()),
         }
+        self.tell(&mut stage.source);
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub use sound::SoundPlan;
 pub use stats::{COUNTERS, Counter, Percentiles, STAGES, Stage, Stats};
 
 use crate::audio::sink::Sinks;
+use crate::capture::Memory;
 use crate::display::{Displays, Wanted};
 use crate::encode::{Plugins, Settings};
 use crate::inject::wayland::Place;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub run: u32,
     /// The display that pictures come from; without one they are made here.
     pub display: Option<Wanted>,
+    /// In what pictures of a display are handed over.
+    pub memory: Memory,
     /// The picture and how it is encoded.
     pub encoder: Settings,
     /// How access units become datagrams.
@@ -114,6 +117,8 @@ pub enum Report {
     Ready(String),
     /// There is a display: which and why, and where input for it goes.
     Display(String, Place),
+    /// In what pictures come, in words.
+    Pictures(String),
     /// The first frame has left, so long after the order to send.
     FirstFrame(Duration),
     /// The encoder was lost and is there again: why, and after how long.

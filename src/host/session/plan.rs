@@ -7,6 +7,7 @@ use punktfunk_core::proto::gamestream::rtsp::announce::{Announce, Audio, Video};
 use punktfunk_core::proto::packet::video::VideoConfig;
 
 use super::Session;
+use crate::capture::Memory;
 use crate::conf::{self, Conf};
 use crate::display::{self, Told, Wanted};
 use crate::encode::{Backend, Quality, Settings};
@@ -70,6 +71,7 @@ pub fn plan(
         session: session.id,
         run: session.run,
         display: display(session, announce, refresh_mhz, conf, circumstances.app),
+        memory: memory(conf.capture_buffers, circumstances.backend),
         encoder: Settings {
             codec: video.format.codec,
             backend: circumstances.backend,
@@ -127,6 +129,16 @@ fn display(
         app: Some(app),
         sessions_max: conf.sessions_max as u32,
     })
+}
+
+/// Buffers of the compositor's are worth it where the encoder takes them as they are; to read them
+/// may be slow, so that has to be asked for.
+fn memory(wanted: conf::CaptureBuffers, backend: Backend) -> Memory {
+    match wanted {
+        conf::CaptureBuffers::Auto if backend.imports() => Memory::DmaBuf,
+        conf::CaptureBuffers::DmaBuf => Memory::DmaBuf,
+        conf::CaptureBuffers::Auto | conf::CaptureBuffers::Shm => Memory::Shared,
+    }
 }
 
 fn sound(session: &Session, announce: &Announce, conf: &Conf) -> Option<SoundPlan> {
@@ -291,6 +303,17 @@ mod tests {
         for (kbps, refresh_mhz, packet_len, parity, expected) in table {
             let len = frame_len_share(kbps, refresh_mhz).min(protected_len(packet_len, parity));
             assert_eq!(len, expected, "{kbps}");
+        }
+    }
+
+    #[test]
+    fn buffers_of_the_compositor_are_for_who_asks_for_them() {
+        for backend in Backend::ALL {
+            let memory = |wanted| memory(wanted, backend);
+
+            assert_eq!(memory(conf::CaptureBuffers::Auto), Memory::Shared, "{backend}");
+            assert_eq!(memory(conf::CaptureBuffers::DmaBuf), Memory::DmaBuf, "{backend}");
+            assert_eq!(memory(conf::CaptureBuffers::Shm), Memory::Shared, "{backend}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a compositor says, and what is asked of it: wlr-screencopy-unstable-v1 version 3 or
-//! ext-image-copy-capture-v1. Which of them it is ends here.
+//! ext-image-copy-capture-v1 for pictures in shared memory, wlr-export-dmabuf-unstable-v1 for those
+//! in DMA-BUFs. Which of them it is ends here.
 
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,10 @@ use wayland_protocols::ext::image_copy_capture::v1::client::{
     ext_image_copy_capture_manager_v1::{ExtImageCopyCaptureManagerV1, Options},
     ext_image_copy_capture_session_v1::{self, ExtImageCopyCaptureSessionV1},
 };
+use wayland_protocols_wlr::export_dmabuf::v1::client::{
+    zwlr_export_dmabuf_frame_v1::{self, ZwlrExportDmabufFrameV1},
+    zwlr_export_dmabuf_manager_v1::ZwlrExportDmabufManagerV1,
+};
 use wayland_protocols_wlr::screencopy::v1::client::{
     zwlr_screencopy_frame_v1::{self, ZwlrScreencopyFrameV1},
     zwlr_screencopy_manager_v1::ZwlrScreencopyManagerV1,
@@ -28,6 +33,7 @@ use wayland_protocols_wlr::screencopy::v1::client::{
 
 use super::Error;
 use super::buffers::{Shape, is_known};
+use super::export::{self, DmaBuf, Export, Progress};
 use crate::capture::PIXEL_LEN;
 
 /// Since then a frame says when all that it takes is said.
@@ -44,7 +50,12 @@ pub struct Wire {
     screencopy: Option<ZwlrScreencopyManagerV1>,
     sources: Option<ExtOutputImageCaptureSourceManagerV1>,
     copy_capture: Option<ExtImageCopyCaptureManagerV1>,
+    exporter: Option<ZwlrExportDmabufManagerV1>,
+    /// It takes buffers of programs that graphics drivers draw, so it draws by them itself.
+    has_drivers: bool,
+    /// All that there are; once one is chosen, that alone.
     outputs: Vec<Output>,
+    is_chosen: bool,
     /// All that was asked before has been answered.
     pub is_synced: bool,
     /// There will be no more pictures of the output.
@@ -54,6 +65,7 @@ pub struct Wire {
     armed: Option<Frame>,
     is_inverted: bool,
     presented: Option<Duration>,
+    export: Export,
     outcome: Option<Outcome>,
 }
 
@@ -68,6 +80,7 @@ struct Output {
 /// The output that is captured, by what the compositor serves.
 #[derive(Debug)]
 enum Target {
+    Export { manager: ZwlrExportDmabufManagerV1 },
     Ext { session: ExtImageCopyCaptureSessionV1, offer: Offer },
     Wlr { output: WlOutput, next: Option<(ZwlrScreencopyFrameV1, Offer)> },
 }
@@ -87,15 +100,20 @@ struct Offer {
 
 #[derive(Debug)]
 enum Frame {
+    Export(ZwlrExportDmabufFrameV1),
     Ext(ExtImageCopyCaptureFrameV1),
     Wlr(ZwlrScreencopyFrameV1),
 }
 
 /// How a frame ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Outcome {
+    /// It is where the compositor has it. When it was shown is as below.
+    Exported(DmaBuf, Option<Duration>),
     /// The compositor did not fill it.
     Failed,
+    /// It cannot be exported, nor can those after it.
+    NotExported(export::Error),
     /// It is there.
     Ready {
         /// When it was shown, by CLOCK_MONOTONIC in most compositors.
@@ -111,9 +129,8 @@ impl Wire {
         self.shm.as_ref().ok_or(Error::Lacks("wl_shm"))
     }
 
-    /// Chooses the output and how it is captured. Globals and names of outputs must be known.
-    pub fn choose(&mut self, name: &str, handle: &QueueHandle<Wire>) -> Result<(), Error> {
-        self.shm()?;
+    /// Chooses the output. Globals and names of outputs must be known.
+    pub fn choose(&mut self, name: &str) -> Result<(), Error> {
         if self.outputs.iter().any(|output| output.proxy.version() < OUTPUT_VERSION) {
             return Err(Error::Lacks("wl_output version 4"));
         }
@@ -123,8 +140,23 @@ impl Wire {
         };
         let chosen = self.outputs.swap_remove(index);
         self.outputs.drain(..).for_each(|other| other.proxy.release());
-        let output = chosen.proxy.clone();
         self.outputs.push(chosen);
+        self.is_chosen = true;
+        Ok(())
+    }
+
+    /// Pictures of the chosen output are to be in DMA-BUFs.
+    pub fn export(&mut self) -> Result<(), Error> {
+        let manager = self.exporter.clone().ok_or(Error::Lacks("zwlr_export_dmabuf_manager_v1"))?;
+        self.target = Some(Target::Export { manager });
+        Ok(())
+    }
+
+    /// Pictures of the chosen output are to be in shared memory, whatever they were in before.
+    pub fn share(&mut self, handle: &QueueHandle<Wire>) -> Result<(), Error> {
+        self.shm()?;
+        self.disarm();
+        let output = self.output().ok_or(Error::OutputGone)?;
         let target = match (&self.sources, &self.copy_capture, &self.screencopy) {
             (Some(sources), Some(manager), _) => {
                 let source = sources.create_source(&output, handle, ());
@@ -154,12 +186,26 @@ impl Wire {
         }
     }
 
+    /// Has the compositor export the next frame.
+    pub fn arm_export(&mut self, handle: &QueueHandle<Wire>) {
+        if let (Some(Target::Export { manager }), Some(output)) = (&self.target, self.output()) {
+            let frame = manager.capture_output(WITH_POINTER, &output, handle, ());
+            self.export = Export::default();
+            self.armed = Some(Frame::Export(frame));
+        }
+    }
+
+    /// The chosen output.
+    fn output(&self) -> Option<WlOutput> {
+        self.outputs.first().map(|output| output.proxy.clone())
+    }
+
     /// How the next frame's buffer is to be, if that is known.
     pub fn offer(&self) -> Result<Option<Shape>, Error> {
         let offer = match &self.target {
             Some(Target::Ext { offer, .. }) => offer,
             Some(Target::Wlr { next: Some((_, offer)), .. }) => offer,
-            Some(Target::Wlr { next: None, .. }) | None => return Ok(None),
+            Some(Target::Export { .. } | Target::Wlr { next: None, .. }) | None => return Ok(None),
         };
         offer.shape()
     }
@@ -190,7 +236,7 @@ impl Wire {
                 };
                 Frame::Wlr(frame)
             }
-            None => return,
+            Some(Target::Export { .. }) | None => return,
         };
         (self.is_inverted, self.presented) = (false, None);
         self.armed = Some(frame);
@@ -214,6 +260,8 @@ impl Wire {
         if let Some(frame) = self.armed.take() {
             frame.destroy();
         }
+        // Descriptors of a frame that was half said are closed.
+        self.export = Export::default();
     }
 
     /// The output has another mode: frames that were asked for are of the old one.
@@ -228,6 +276,7 @@ impl Wire {
 
     fn is_armed_with(&self, frame: &impl Proxy) -> bool {
         self.armed.as_ref().is_some_and(|armed| match armed {
+            Frame::Export(armed) => armed.id() == frame.id(),
             Frame::Ext(armed) => armed.id() == frame.id(),
             Frame::Wlr(armed) => armed.id() == frame.id(),
         })
@@ -237,6 +286,7 @@ impl Wire {
 impl Frame {
     fn destroy(&self) {
         match self {
+            Frame::Export(frame) => frame.destroy(),
             Frame::Ext(frame) => frame.destroy(),
             Frame::Wlr(frame) => frame.destroy(),
         }
@@ -270,7 +320,7 @@ impl Offer {
 }
 
 /// A time of the wire.
-fn time(seconds_high: u32, seconds_low: u32, nanoseconds: u32) -> Option<Duration> {
+pub fn time(seconds_high: u32, seconds_low: u32, nanoseconds: u32) -> Option<Duration> {
     let seconds = u64::from(seconds_high) << 32 | u64::from(seconds_low);
     (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))
 }
@@ -288,7 +338,7 @@ impl Dispatch<WlRegistry, ()> for Wire {
             wl_registry::Event::Global { name, interface, version } => match interface.as_str() {
                 "wl_shm" => wire.shm = Some(registry.bind(name, 1, handle, ())),
                 // Those that come later are not captured.
-                "wl_output" if wire.target.is_none() => {
+                "wl_output" if !wire.is_chosen => {
                     let proxy = registry.bind(name, version.min(OUTPUT_VERSION), handle, name);
                     let (name, mode, global) = (String::new(), (0, 0), name);
                     wire.outputs.push(Output { global, proxy, name, mode });
@@ -302,11 +352,15 @@ impl Dispatch<WlRegistry, ()> for Wire {
                 "ext_image_copy_capture_manager_v1" => {
                     wire.copy_capture = Some(registry.bind(name, 1, handle, ()));
                 }
+                "zwlr_export_dmabuf_manager_v1" => {
+                    wire.exporter = Some(registry.bind(name, 1, handle, ()));
+                }
+                "zwp_linux_dmabuf_v1" => wire.has_drivers = true,
                 _ => {}
             },
             wl_registry::Event::GlobalRemove { name } => {
                 let is_ours = wire.outputs.iter().any(|output| output.global == name);
-                wire.is_gone |= wire.target.is_some() && is_ours;
+                wire.is_gone |= wire.is_chosen && is_ours;
                 wire.outputs.retain(|output| output.global != name);
             }
             _ => {}
@@ -399,6 +453,33 @@ impl Dispatch<ZwlrScreencopyFrameV1, ()> for Wire {
     }
 }
 
+impl Dispatch<ZwlrExportDmabufFrameV1, ()> for Wire {
+    fn event(
+        wire: &mut Wire,
+        frame: &ZwlrExportDmabufFrameV1,
+        event: zwlr_export_dmabuf_frame_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Wire>,
+    ) {
+        // What came with the event of a frame that is over is closed with it.
+        if !wire.is_armed_with(frame) {
+            return;
+        }
+        match wire.export.handle(event) {
+            Progress::More => {}
+            Progress::Ready(mut frame, presented) => {
+                if !wire.has_drivers {
+                    frame.settle_modifier();
+                }
+                wire.end(Outcome::Exported(frame, presented));
+            }
+            Progress::Failed => wire.end(Outcome::Failed),
+            Progress::Never(error) => wire.end(Outcome::NotExported(error)),
+        }
+    }
+}
+
 impl Dispatch<ExtImageCopyCaptureSessionV1, ()> for Wire {
     fn event(
         wire: &mut Wire,
@@ -453,6 +534,7 @@ impl Dispatch<ExtImageCopyCaptureFrameV1, ()> for Wire {
 delegate_noop!(Wire: ignore WlShm);
 delegate_noop!(Wire: ignore WlShmPool);
 delegate_noop!(Wire: ignore WlBuffer);
+delegate_noop!(Wire: ignore ZwlrExportDmabufManagerV1);
 delegate_noop!(Wire: ignore ZwlrScreencopyManagerV1);
 delegate_noop!(Wire: ignore ExtOutputImageCaptureSourceManagerV1);
 delegate_noop!(Wire: ignore ExtImageCaptureSourceV1);
