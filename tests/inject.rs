@@ -13,7 +13,6 @@ mod support;
 
 use std::fs::{self, File};
 use std::num::NonZeroU16;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +21,7 @@ use std::time::Duration;
 
 use grants::Grants;
 use inject::Injector;
+use inject::devices::{Devices as Either, Way};
 use inject::uinput::{self, Terms};
 use inject::wayland::{Devices, Error, Place};
 use punktfunk_core::net::clock;
@@ -29,7 +29,7 @@ use punktfunk_core::proto::input::{
     Abilities, Area, Arrival, Buttons, Fraction, Gamepad, GamepadEvent, GamepadIndex, GamepadKind,
     GamepadState, Input, Key, KeyEvent, Modifiers, Point, Pointer, PointerButton, Text, Wheel,
 };
-use support::{Folder, PATIENCE, command, eventually, output, tool};
+use support::{Folder, PATIENCE, command, eventually, machine, output, tool};
 
 /// Of the output, in pixels.
 const WIDTH: u16 = 1280;
@@ -47,18 +47,32 @@ struct Desktop {
 
 impl Desktop {
     fn start() -> Desktop {
+        Desktop::start_on(&[("WLR_BACKENDS", "headless"), ("WLR_LIBINPUT_NO_DEVICES", "1")], CONF)
+    }
+
+    /// One on the screen of this machine, with the devices of this machine, which nobody else may
+    /// use.
+    fn start_on_card() -> Desktop {
+        let variables = [
+            ("WLR_BACKENDS", "drm,libinput"),
+            ("LIBSEAT_BACKEND", "seatd"),
+            ("SYSTEMD_IGNORE_CHROOT", "1"),
+        ];
+        Desktop::start_on(&variables, "default_border none\nfocus_follows_mouse no\n")
+    }
+
+    fn start_on(variables: &[(&str, &str)], conf: &str) -> Desktop {
         let folder = Folder::new();
         let runtime = folder.folder("run", 0o700);
-        let conf = folder.file("sway.conf", CONF, 0o644);
+        let conf = folder.file("sway.conf", conf, 0o644);
         let log = File::create(folder.path().join("sway.log")).unwrap();
         let sway = command(path_of("sway"))
             .arg("-c")
             .arg(conf)
             .current_dir(folder.path())
             .env("XDG_RUNTIME_DIR", &runtime)
-            .env("WLR_BACKENDS", "headless")
             .env("WLR_RENDERER", "pixman")
-            .env("WLR_LIBINPUT_NO_DEVICES", "1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -145,7 +159,7 @@ impl Desktop {
         let devices = Devices::open(&self.place(output, seat)).unwrap();
         let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
         let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
-        injector.attach(devices);
+        injector.attach(Either::Compositor(Box::new(devices)));
         injector
     }
 }
@@ -390,12 +404,66 @@ fn pointers_move_click_and_scroll_where_the_client_does() {
 }
 
 #[test]
+fn in_a_machine_with_a_screen_devices_of_the_kernel_reach_programs() {
+    machine::run_ignored();
+}
+
+#[test]
+#[ignore = "for the machine of its own: it makes devices"]
+fn a_keyboard_and_a_pointer_of_the_kernel_are_taken_for_real_ones() {
+    // Who reads devices hears of new ones from it.
+    let udev = Command::new("/usr/lib/systemd/systemd-udevd")
+        .arg("--daemon")
+        .env("SYSTEMD_IGNORE_CHROOT", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(udev.is_ok_and(|status| status.success()), "no udevd: run scripts/setup test");
+    let nowhere = Place { socket: "/".into(), output: String::new(), seat: None };
+    let grants = Grants::parse(["keyboard", "mouse", "view"]).unwrap();
+    let mut injector = Injector::new(grants, Terms::default());
+    injector.attach(Either::open(&nowhere, Way::Uinput).unwrap());
+    let settled = Command::new("udevadm").arg("settle").env("SYSTEMD_IGNORE_CHROOT", "1").status();
+    assert!(settled.is_ok_and(|status| status.success()));
+    let mut desktop = Desktop::start_on_card();
+    eventually("sway has the devices", || {
+        let inputs = desktop.say(&["-t", "get_inputs"]);
+        let names = ["punktfunk keyboard", "punktfunk mouse", "punktfunk tablet"];
+        names.iter().all(|name| inputs.contains(name)).then_some(())
+    });
+    let wev = desktop.wev();
+
+    press(&mut injector, 30, 0);
+    wev.wait_all(&["key: 38; state: 1", "key: 38; state: 0"]);
+    injector.handle(&text("zB"));
+    wev.wait_all(&["utf8: 'z'", "utf8: 'B'"]);
+    // In the middle of the screen, which has 1280 by 800 pixels.
+    injector.handle(&place(WIDTH / 2, HEIGHT / 2));
+    wev.wait("x, y: 640.000000, 400.000000");
+    injector.handle(&Input::Pointer(Pointer::MoveBy { dx: 5, dy: -7 }));
+    wev.wait("wl_pointer] motion");
+    injector.handle(&button(PointerButton::Left, true));
+    injector.handle(&button(PointerButton::Left, false));
+    wev.wait_all(&["button: 272 ", "state: 1 (pressed)", "state: 0 (released)"]);
+    injector.handle(&scroll(Wheel::Vertical, 120));
+    wev.wait("axis: 0 (vertical), value: -15.000000");
+    injector.handle(&scroll(Wheel::Horizontal, -120));
+    wev.wait("axis: 1 (horizontal), value: -15.000000");
+    injector.handle(&key_event(31, true, 0));
+    wev.wait("key: 39; state: 1");
+
+    drop(injector);
+
+    wev.wait("key: 39; state: 0");
+}
+
+#[test]
 fn gamepads_that_cannot_be_made_are_refused_on_a_desktop() {
     let desktop = Desktop::start();
     let devices = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap();
     let grants = Grants::parse(["gamepad", "keyboard", "view"]).unwrap();
     let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
-    injector.attach(devices);
+    injector.attach(Either::Compositor(Box::new(devices)));
     let index = GamepadIndex::new(0).unwrap();
     let gamepad = |event| Input::Gamepad(Gamepad { index, event });
     let kind = GamepadKind::Unknown;
@@ -473,7 +541,7 @@ fn nothing_stays_down_when_the_host_goes_without_a_word() {
     wev.wait("key: 38; state: 1");
 
     // SAFETY: shutdown(2) takes a descriptor, which is open.
-    unsafe { libc::shutdown(injector.devices().unwrap().as_raw_fd(), libc::SHUT_RDWR) };
+    unsafe { libc::shutdown(injector.devices().unwrap().fd().unwrap(), libc::SHUT_RDWR) };
 
     // The compositor lets go of keys, and takes the pointer from the program with its buttons.
     wev.wait_all(&["button: 273 ", "wl_pointer] leave"]);
@@ -625,7 +693,8 @@ fn devices_that_are_taken_from_their_seat_are_lost_and_those_of_the_first_seat_s
     desktop.say(&["seat", "pf1", "attach", "pf1"]);
 
     wait_lost(&mut client);
-    client.attach(Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap());
+    let devices = Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap();
+    client.attach(Either::Compositor(Box::new(devices)));
     press(&mut user, 32, 0);
     terminal.wait("aAsSd");
     press(&mut client, 32, 1);

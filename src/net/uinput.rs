@@ -23,6 +23,7 @@ const UI_DEV_SETUP: libc::Ioctl = libc::_IOW::<libc::uinput_setup>(BASE, 3);
 const UI_ABS_SETUP: libc::Ioctl = libc::_IOW::<libc::uinput_abs_setup>(BASE, 4);
 const UI_SET_EVBIT: libc::Ioctl = libc::_IOW::<c_int>(BASE, 100);
 const UI_SET_KEYBIT: libc::Ioctl = libc::_IOW::<c_int>(BASE, 101);
+const UI_SET_RELBIT: libc::Ioctl = libc::_IOW::<c_int>(BASE, 102);
 const UI_SET_MSCBIT: libc::Ioctl = libc::_IOW::<c_int>(BASE, 104);
 const UI_SET_FFBIT: libc::Ioctl = libc::_IOW::<c_int>(BASE, 107);
 const UI_SET_PHYS: libc::Ioctl = libc::_IOW::<*const c_char>(BASE, 108);
@@ -35,6 +36,7 @@ const UI_END_FF_ERASE: libc::Ioctl = libc::_IOW::<libc::uinput_ff_erase>(BASE, 2
 /// Of linux/input-event-codes.h and linux/uinput.h.
 const EV_SYN: u16 = 0x00;
 const EV_KEY: u16 = 0x01;
+const EV_REL: u16 = 0x02;
 const EV_ABS: u16 = 0x03;
 const EV_MSC: u16 = 0x04;
 const EV_FF: u16 = 0x15;
@@ -134,6 +136,8 @@ pub struct Shape {
     pub id: Id,
     /// `BTN_*` and `KEY_*`.
     pub keys: Vec<u16>,
+    /// `REL_*`.
+    pub ways: Vec<u16>,
     /// Absolute axes.
     pub axes: Vec<Axis>,
     /// `MSC_*`.
@@ -212,6 +216,7 @@ impl Node {
         unsafe { node.control(UI_SET_PHYS, phys.as_ptr().cast()) }?;
         for (kind, request, codes) in [
             (Some(EV_KEY), UI_SET_KEYBIT, &shape.keys),
+            (Some(EV_REL), UI_SET_RELBIT, &shape.ways),
             (Some(EV_MSC), UI_SET_MSCBIT, &shape.miscs),
             (Some(EV_FF), UI_SET_FFBIT, &shape.effects),
             (None, UI_SET_PROPBIT, &shape.properties),

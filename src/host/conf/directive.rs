@@ -103,7 +103,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 67] = [
+pub static GLOBAL: [Directive<Conf>; 68] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -703,6 +703,18 @@ pub static GLOBAL: [Directive<Conf>; 67] = [
             Ok(())
         },
         show: |conf| conf.audio_sink.as_deref().map_or("own".into(), emit),
+    },
+    Directive {
+        keyword: "Input",
+        syntax: "auto | compositor | uinput",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.input = value::choice(&words[0], &stream::INPUT)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.input, &stream::INPUT),
     },
     Directive {
         keyword: "Gamepad",

@@ -18,7 +18,7 @@ use super::network::{self, Network};
 use super::parser::{ERROR_COUNT_MAX, Parser, Setting, Source};
 use super::stream::{
     Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
-    Encryption, Gamepad, Priority, Quality, SessionConflict,
+    Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
 };
 use super::{
     App, Attempts, Conf, ControlSocket, Environment, GameStream, LogFormat, LogLevels, Origin,
@@ -151,6 +151,7 @@ impl Conf {
             legacy_control_crypto: false,
             audio: Audio::Off,
             audio_sink: None,
+            input: Input::Auto,
             gamepad: Gamepad::Auto,
             gamepads_max: 0,
             prepare: Vec::new(),
@@ -507,6 +508,7 @@ mod tests {
             ("LegacyControlCrypto 1", "1:21: '1' is neither yes nor no"),
             ("Audio host", "1:7: 'host' is not one of both, client, off"),
             ("AudioSink \"\"", "1:11: '' is no sink's name, 'pactl list short sinks' shows them"),
+            ("Input evdev", "1:7: 'evdev' is not one of auto, compositor, uinput"),
             ("Gamepad xbox", "1:9: 'xbox' is not one of auto, ds4, switch, x360, xone"),
             ("MaxGamepads 0", "1:13: '0' is not a number from 1 to 16"),
             (

@@ -41,7 +41,7 @@ pub use network::is_local;
 pub use reload::Reload;
 pub use stream::{
     Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
-    Encryption, Gamepad, Priority, Quality, SessionConflict,
+    Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
 };
 
 /// A whole configuration: every directive has a value.
@@ -144,6 +144,8 @@ pub struct Conf {
     pub audio: Audio,
     /// The sink that sound is taken from; none: one of the daemon's own.
     pub audio_sink: Option<String>,
+    /// What keyboards and pointers of clients are made with.
+    pub input: Input,
     /// What gamepads are like.
     pub gamepad: Gamepad,
     /// Gamepads of a session, from 1 to 16.

@@ -223,6 +223,21 @@ pub const ENCRYPTION: [(&str, Encryption); 3] = [
     ("preferred", Encryption::Preferred),
     ("required", Encryption::Required),
 ];
+/// What keyboards and pointers of clients are made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The compositor, and the kernel where that has no way.
+    Auto,
+    /// The compositor.
+    Compositor,
+    /// The kernel.
+    Uinput,
+}
+
+/// The names of [`Input`].
+pub const INPUT: [(&str, Input); 3] =
+    [("auto", Input::Auto), ("compositor", Input::Compositor), ("uinput", Input::Uinput)];
+
 /// The names of [`Gamepad`].
 pub const GAMEPAD: [(&str, Gamepad); 5] = [
     ("auto", Gamepad::Auto),

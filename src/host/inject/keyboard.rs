@@ -22,7 +22,7 @@ const CAPS_LOCK: u32 = 1 << 1;
 const NUM_LOCK: u32 = 1 << 4;
 
 /// Modifiers with their left and right keys and their bits in the keymap.
-const MODIFIERS: [(Modifiers, [u16; 2], u32); 4] = [
+pub(super) const MODIFIERS: [(Modifiers, [u16; 2], u32); 4] = [
     (Modifiers::SHIFT, [42, 54], SHIFT),
     (Modifiers::CTRL, [29, 97], 1 << 2),
     (Modifiers::ALT, [56, 100], 1 << 3),
@@ -67,6 +67,11 @@ impl Keyboard {
     /// Nothing is down. Number keys of the keypad give numbers, for that is what clients mean.
     pub fn new() -> Keyboard {
         Keyboard { down: [0; _], locked_bits: NUM_LOCK, keymap: Keymap::new() }
+    }
+
+    /// As [`Keyboard::new`], where the keymap is what it is: other characters are left out of texts.
+    pub fn of_one_layout() -> Keyboard {
+        Keyboard { keymap: Keymap::fixed(), ..Keyboard::new() }
     }
 
     /// Takes a key. One that is down already, or up, is not told again.

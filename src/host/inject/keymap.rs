@@ -43,6 +43,8 @@ pub struct Stroke {
 /// The keymap as it is now.
 #[derive(Debug)]
 pub struct Keymap {
+    /// Whether nothing is added to the layout.
+    is_fixed: bool,
     spares: [Spare; SPARE_COUNT],
     /// Texts so far.
     text_count: u64,
@@ -58,11 +60,19 @@ struct Spare {
 impl Keymap {
     /// Without a character beyond the layout.
     pub fn new() -> Keymap {
-        Keymap { spares: [Spare::default(); SPARE_COUNT], text_count: 0 }
+        Keymap { is_fixed: false, spares: [Spare::default(); SPARE_COUNT], text_count: 0 }
+    }
+
+    /// Without a character beyond the layout, ever.
+    pub fn fixed() -> Keymap {
+        Keymap { is_fixed: true, ..Keymap::new() }
     }
 
     /// Finds keys for all characters of a text. Whether the keymap is another one now.
     pub fn prepare(&mut self, text: &str) -> bool {
+        if self.is_fixed {
+            return false;
+        }
         self.text_count += 1;
         for spare in &mut self.spares {
             if spare.character.is_some_and(|it| text.contains(it)) {

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod desk;
+pub mod devices;
 pub mod focus;
+pub mod kernel;
 pub mod keyboard;
 pub mod keymap;
 pub mod pointer;
@@ -16,8 +18,8 @@ use punktfunk_core::proto::input::{GamepadEvent, GamepadIndex, Input, Pointer, W
 
 use crate::code::Code;
 use crate::grants::{Grant, Grants};
+use devices::Devices;
 use uinput::{Gamepads, Pad, Terms};
-use wayland::Devices;
 
 /// Everything that one client does.
 #[derive(Debug)]
@@ -27,7 +29,7 @@ pub struct Injector {
     refused_count: u64,
     gamepads: Gamepads,
     /// Where other input goes; without them it is only counted.
-    devices: Option<Box<Devices>>,
+    devices: Option<Devices>,
     /// Whether it was told already why there are no gamepads.
     has_told_why: bool,
 }
@@ -66,9 +68,11 @@ impl Injector {
         }
     }
 
-    /// Input goes to these devices from now on. Nothing stays down at those before.
-    pub fn attach(&mut self, devices: Devices) {
-        self.devices = Some(Box::new(devices));
+    /// Input goes to these devices from now on. Returns those before, where nothing is down any
+    /// more.
+    pub fn attach(&mut self, devices: Devices) -> Option<Devices> {
+        self.release_all();
+        self.devices.replace(devices)
     }
 
     /// Input goes nowhere from now on, if the devices are lost. Returns whether they are.
@@ -82,7 +86,7 @@ impl Injector {
 
     /// Where input goes, for their descriptor, timeout and end.
     pub fn devices(&mut self) -> Option<&mut Devices> {
-        self.devices.as_deref_mut()
+        self.devices.as_mut()
     }
 
     /// The client may do this much from now on.
@@ -140,10 +144,11 @@ impl Injector {
         }
     }
 
-    /// Nothing that is down may stay down; gamepads go.
-    pub fn close(&mut self) {
+    /// Nothing that is down may stay down; gamepads go. Returns the devices, to be let go of.
+    pub fn close(&mut self) -> Option<Devices> {
         self.release_all();
         self.gamepads.set_allowed(false);
+        self.devices.take()
     }
 
     /// Nothing that is down may stay down.

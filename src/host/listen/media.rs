@@ -508,7 +508,11 @@ mod tests {
                     let id = match act {
                         Act::Order(id, _) | Act::SoundTo(id, _) | Act::Stop(id) => id,
                         Act::Hook(_, ref told) => told.session,
-                        Act::Close(_) | Act::LookAt(_) | Act::Part(..) | Act::Say(..) => continue,
+                        Act::Close(_)
+                        | Act::CloseDevices(_)
+                        | Act::LookAt(_)
+                        | Act::Part(..)
+                        | Act::Say(..) => continue,
                         Act::Gamepad(..) | Act::OpenDevices(..) | Act::Start(..) => {
                             panic!("stay {number}, seed {SEED:#x}: {act:?}")
                         }

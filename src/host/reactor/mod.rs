@@ -35,8 +35,8 @@ use crate::encode::{probe, prober};
 use crate::errand::Errands;
 use crate::hooks::Hooks;
 use crate::inhibit::Inhibitor;
+use crate::inject::devices::Devices;
 use crate::inject::uinput::{self, Pad};
-use crate::inject::wayland::Devices;
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
 use crate::listen::mgmt::{self, Engine, Facts, Post, front};
@@ -75,7 +75,7 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 /// What an errand brought.
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
-    Devices(u32, Result<Box<Devices>, String>),
+    Devices(u32, Result<Devices, String>),
     /// These runs have ended by themselves.
     Ended(Vec<u32>),
     Gamepad(u32, GamepadIndex, Result<Box<Pad>, uinput::Error>),

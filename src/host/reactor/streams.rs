@@ -14,11 +14,13 @@ use punktfunk_core::proto::input::GamepadIndex;
 
 use super::{Done, Reactor};
 use crate::code::Code;
+use crate::conf;
 use crate::display::Told;
 use crate::hooks::Event;
 use crate::inhibit;
+use crate::inject::devices::{Devices, Way};
 use crate::inject::uinput::{self, Pad};
-use crate::inject::wayland::{Devices, Place};
+use crate::inject::wayland::Place;
 use crate::listen::mgmt::Figures;
 use crate::pipeline::{Aside, Counter, Order, Pipeline, Plan, STAGES, Sockets, Stats};
 use crate::session::{Act, End, Media, Session};
@@ -145,6 +147,7 @@ impl Reactor {
                         pipeline.order(order);
                     }
                 }
+                Act::CloseDevices(devices) => self.close_devices(devices),
                 Act::Gamepad(id, uinput::Act::Open(order)) => self.open_gamepad(id, order, now),
                 Act::Gamepad(_, uinput::Act::Close(pad)) => self.close_gamepad(pad),
                 Act::Hook(event, told) => self.run_hook(event, told, now),
@@ -223,9 +226,14 @@ impl Reactor {
 
     /// Has devices opened, which waits for their compositor.
     fn open_devices(&mut self, id: u32, place: Place) {
+        let way = match self.parts.daemon.conf.input {
+            conf::Input::Auto => Way::Auto,
+            conf::Input::Compositor => Way::Compositor,
+            conf::Input::Uinput => Way::Uinput,
+        };
         let job = move || {
-            let opened = Devices::open(&place).map_err(|error| error.to_string());
-            Done::Devices(id, opened.map(Box::new))
+            let opened = Devices::open(&place, way).map_err(|error| error.to_string());
+            Done::Devices(id, opened)
         };
         if let Err(error) = self.probes.give(job) {
             log::warn!("session {id}: no input: {error} [{}]", Code::Input);
@@ -233,24 +241,37 @@ impl Reactor {
     }
 
     /// Input of a session goes to these devices from now on.
-    pub(super) fn attach(&mut self, id: u32, opened: Result<Box<Devices>, String>) {
+    pub(super) fn attach(&mut self, id: u32, opened: Result<Devices, String>) {
         let devices = match opened {
             Ok(devices) => devices,
             Err(why) => {
                 return log::warn!("session {id}: no input: {why} [{}]", Code::Input);
             }
         };
-        let Some(devices) = self.parts.daemon.sessions.attach(id, *devices) else {
+        let Some(devices) = self.parts.daemon.sessions.attach(id, devices) else {
             return; // it is over
         };
-        let fd = devices.as_raw_fd();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let watched = self.poll.registry().register(&mut SourceFd(&fd), device_token(id), interest);
-        if let Err(error) = watched {
-            log::warn!("session {id}: input is not watched: {error}");
+        log::debug!("session {id}: input by {}", devices.name());
+        if let Some(fd) = devices.fd() {
+            let (registry, token) = (self.poll.registry(), device_token(id));
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = registry.register(&mut SourceFd(&fd), token, interest) {
+                log::warn!("session {id}: input is not watched: {error}");
+            }
         }
         devices.handle_ready();
         self.parts.daemon.sessions.restore_devices();
+    }
+
+    /// Has devices closed, for which the kernel waits where they are its own.
+    fn close_devices(&mut self, devices: Devices) {
+        let job = move || {
+            drop(devices);
+            Done::Released
+        };
+        if let Err(error) = self.gamepads.give(job) {
+            log::debug!("input: closed at once: {error}");
+        }
     }
 
     /// Has a gamepad made, which takes the kernel milliseconds.

@@ -41,8 +41,9 @@ use crate::display::Told;
 use crate::encode::Settings;
 use crate::grants::{Grant, Grants};
 use crate::hooks;
+use crate::inject::devices::Devices;
 use crate::inject::uinput::Pad;
-use crate::inject::wayland::{Devices, Place};
+use crate::inject::wayland::Place;
 use crate::inject::{Injector, uinput};
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
@@ -73,6 +74,8 @@ pub enum Act {
     Hook(hooks::Event, Box<Told>),
     /// Make the threads of a session.
     Start(u32, Box<Plan>),
+    /// Let go of devices for input, in which nothing is down.
+    CloseDevices(Devices),
     /// Open devices for input there.
     OpenDevices(u32, Place),
     /// Tell the threads of its picture something.
@@ -626,8 +629,11 @@ impl Sessions {
 
     /// The devices for a session's input are there.
     pub fn attach(&mut self, id: u32, devices: Devices) -> Option<&mut Devices> {
-        let session = self.get_mut(id)?;
-        session.input.attach(devices);
+        let Some(session) = self.sessions.iter_mut().find(|session| session.id == id) else {
+            self.acts.push_back(Act::CloseDevices(devices));
+            return None;
+        };
+        self.acts.extend(session.input.attach(devices).map(Act::CloseDevices));
         session.input.devices()
     }
 
@@ -710,7 +716,7 @@ impl Sessions {
             return;
         };
         let mut session = self.sessions.remove(index);
-        session.input.close();
+        self.acts.extend(session.input.close().map(Act::CloseDevices));
         self.acts.extend(session.settle_gamepads(now));
         self.acts.extend(session.control.part(end.termination()));
         if session.stream.is_some() {

@@ -137,6 +137,7 @@ fn orders(acts: &[Act]) -> Vec<String> {
     let acts = acts.iter().filter(|act| !matches!(act, Act::Hook(..)));
     let names = acts.map(|act| match act {
         Act::Hook(..) => unreachable!("filtered above"),
+        Act::CloseDevices(_) => "close devices".to_owned(),
         Act::Close(run) => format!("close {run}"),
         Act::LookAt(runs) => format!("look at {runs:?}"),
         Act::Order(id, Order::SendTo(path)) => format!("{id} pictures to {}", path.remote),
