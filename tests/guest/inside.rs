@@ -709,7 +709,10 @@ fn a_program_and_the_stock_client_feel_each_other() {
     let (key, axis) = (EventType::KEY.0, EventType::ABSOLUTE.0);
     let keys = [(key, 0x130, 1), (key, 0x131, 1), (key, 0x139, 1)];
     let answer = [keys, [(axis, 3, 0), (axis, 4, 0), (axis, 5, 255)]].concat();
-    let mut effect = device.upload_ff_effect(rumble(1_000, 65_535, 0)).unwrap();
+    // The kernel shows a device a moment before it takes requests for it.
+    let mut effect = eventually("an effect of the program's", || {
+        device.upload_ff_effect(rumble(1_000, 65_535, 0)).ok()
+    });
     effect.play(1).unwrap();
     let mut seen = Vec::new();
     eventually("its answer", || {
