@@ -1,11 +1,13 @@
 //! The data plane of punktfunk/1 from access units to datagrams and back, over a way that loses,
 //! repeats and disorders them.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use counting::COUNT;
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::gamestream::secret::Secret;
 use punktfunk_core::proto::packet::native::header::{
@@ -20,30 +22,6 @@ const PATIENCE: Duration = Duration::from_millis(2);
 const SHARD_LEN: usize = 192;
 const BLOCK_DATA_MAX: usize = 20;
 const UNIT_LEN_MAX: usize = 100_000;
-
-/// The system's allocator, which counts for each thread what it is asked for.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: it is the system's allocator; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Numbers that are the same in every run.
 struct Random(u64);
@@ -292,6 +270,20 @@ fn an_idr_waits_for_nothing_and_a_leap_makes_room() {
     assert_eq!(pair.told(), [Told::Lost(3_999_999_997, 3_999_999_999), far_told]);
     let counters = pair.reassembler.counters();
     assert_eq!((counters.early, counters.recovered, counters.units), (1, 1, 3));
+}
+
+#[test]
+fn numbers_have_an_end_and_nothing_comes_twice_there() {
+    let mut pair = Pair::new(shape());
+    let send = |pair: &mut Pair, index| pair.send(frame(index, true), b"unit").concat();
+    let last = send(&mut pair, u32::MAX - 1);
+    let (behind, again) = (send(&mut pair, u32::MAX), send(&mut pair, u32::MAX - 1));
+
+    let told = pair.receive([last, behind, again].concat());
+
+    assert_eq!(told.last(), Some(&Told::Unit(u32::MAX - 1, b"unit".to_vec())));
+    assert_eq!(told.iter().filter(|it| matches!(it, Told::Unit(..))).count(), 1);
+    assert_eq!(pair.reassembler.counters().late, 4);
 }
 
 /// Payloads that are sealed rightly and lie.

@@ -1,7 +1,5 @@
 //! The data plane from access units to datagrams, with a client at the other end.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::UdpSocket as Peer;
 use std::time::Duration;
 
@@ -12,36 +10,15 @@ use punktfunk_core::proto::packet::sound::{SoundConfig, SoundPacketizer};
 use punktfunk_core::proto::packet::video::{FrameKind, Packetizer, Parity, Unit, VideoConfig};
 use punktfunk_core::proto::units::{FrameIndex, Ticks90k};
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "packet/receiver.rs"]
 mod receiver;
 
+use counting::COUNT;
 use receiver::{Arrived, Receiver};
 
 const KEY: [u8; 16] = *b"sixteen bytes ..";
-
-/// The system's allocator, which counts for each thread what it is asked for.
-struct Counting;
-
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: it is the system's allocator; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is the one that is asked for.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Numbers that are the same in every run.
 struct Random(u64);

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use argh::FromArgs;
+use punktfunk_core::proto::packet::native::packetize::UNIT_LEN_MAX;
 
 /// Rates that can be asked for, in kbit/s.
 const RATE_KBPS: std::ops::RangeInclusive<u32> = 100..=100_000_000;
@@ -106,8 +107,8 @@ impl Arguments {
             EarlyExit { output: exit.output.trim_end().to_owned(), is_help: exit.status.is_ok() }
         })?;
         let complaint = match &arguments.verb {
-            Verb::Receive(receive) => complaint(receive.datagram, 0, 0, 1),
-            Verb::Send(send) => complaint(send.datagram, send.parity, send.spread, send.fps),
+            Verb::Receive(receive) => complaint_of_datagram(receive.datagram),
+            Verb::Send(send) => complaint_of_datagram(send.datagram).or_else(|| complaint(send)),
         };
         match complaint {
             None => Ok(arguments),
@@ -116,13 +117,27 @@ impl Arguments {
     }
 }
 
-fn complaint(datagram: usize, parity: u8, spread: u8, fps: u32) -> Option<&'static str> {
-    match () {
-        () if !(108..=65_000).contains(&datagram) => Some("a datagram has from 108 to 65000 bytes"),
-        () if parity > 100 => Some("parity is 100 percent at most"),
-        () if spread > 100 => Some("an access unit is spread over 100 percent at most"),
-        () if !(1..=1000).contains(&fps) => Some("there are from 1 to 1000 access units a second"),
-        () => None,
+fn complaint_of_datagram(len: usize) -> Option<&'static str> {
+    (!(108..=65_000).contains(&len)).then_some("a datagram has from 108 to 65000 bytes")
+}
+
+fn complaint(send: &Send) -> Option<&'static str> {
+    match send {
+        _ if send.parity > 100 => Some("parity is 100 percent at most"),
+        _ if send.spread > 100 => Some("an access unit is spread over 100 percent at most"),
+        _ if !(1..=1000).contains(&send.fps) => {
+            Some("there are from 1 to 1000 access units a second")
+        }
+        _ if !(1..=3600).contains(&send.seconds) => Some("it takes from 1 to 3600 seconds"),
+        _ if send.unit_len() > UNIT_LEN_MAX => Some("an access unit has 64 MiB at most"),
+        _ => None,
+    }
+}
+
+impl Send {
+    /// Bytes of an access unit.
+    pub fn unit_len(&self) -> usize {
+        (u64::from(self.rate) * 125 / u64::from(self.fps)) as usize
     }
 }
 
@@ -160,6 +175,8 @@ mod tests {
             &["send", "127.0.0.1:9", "--rate", "200G"],
             &["send", "127.0.0.1:9", "--rate", "1G", "--parity", "101"],
             &["send", "127.0.0.1:9", "--rate", "1G", "--fps", "0"],
+            &["send", "127.0.0.1:9", "--rate", "1G", "--seconds", "4294967295"],
+            &["send", "127.0.0.1:9", "--rate", "100G", "--fps", "1"],
             &["receive", "127.0.0.1:9", "--datagram", "100"],
             &["fly"],
             &[],

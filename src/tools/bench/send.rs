@@ -41,7 +41,7 @@ pub fn run(arguments: &Send) -> io::Result<String> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
     let buffer_len = socket.set_buffers(arguments.buffer)?;
     let path = Path { remote: arguments.to, local: None };
-    let len = (u64::from(arguments.rate) * 125 / u64::from(arguments.fps)) as usize;
+    let len = arguments.unit_len();
     let pattern = Pattern::new(len);
     let shape = Shape {
         shard_len,

@@ -146,7 +146,9 @@ impl Reassembler {
             self.counters.refused += 1;
         })?;
         let index = header.frame.index.0;
-        let Some(ahead) = index.checked_sub(self.next) else {
+        // Behind the highest number there is no next one, so it is none.
+        let ahead = index.checked_sub(self.next).filter(|_| index < u32::MAX);
+        let Some(ahead) = ahead else {
             self.counters.late += 1;
             return Ok(());
         };
