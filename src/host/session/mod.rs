@@ -12,7 +12,9 @@
 #![forbid(unsafe_code)]
 
 mod control;
+mod end;
 mod plan;
+mod run;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -25,7 +27,6 @@ use std::time::{Duration, Instant};
 use enet::{Parting, PeerId};
 use punktfunk_core::net::udp::Path;
 use punktfunk_core::proto::cert::Fingerprint;
-use punktfunk_core::proto::gamestream::control::Termination;
 use punktfunk_core::proto::gamestream::control::seal::Scheme;
 use punktfunk_core::proto::gamestream::http::{Mode, SessionKeys, Wishes};
 use punktfunk_core::proto::gamestream::rtsp::announce::Announce;
@@ -47,7 +48,9 @@ use crate::inject::wayland::Place;
 use crate::inject::{Injector, uinput};
 use crate::pipeline::{Order, Plan, Report};
 use control::Control;
+pub use end::End;
 pub use plan::{Circumstances, plan};
+pub use run::{Lingers, Run};
 
 /// From launch to PLAY.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
@@ -88,117 +91,6 @@ pub enum Act {
     Say(PeerId, Vec<u8>),
     /// Part from a peer of the control stream.
     Part(PeerId, Parting),
-}
-
-/// Why a session ends.
-#[derive(Clone, Debug, PartialEq)]
-pub enum End {
-    /// Its app has ended by itself.
-    AppEnded,
-    /// Its app is cancelled, by whoever may.
-    Cancelled,
-    /// The client does not answer any more.
-    ClientGone,
-    /// The administrator ends it.
-    Dismissed,
-    /// The client said good-bye.
-    ClientLeft,
-    /// Nobody came.
-    NeverCame,
-    /// The pictures have ended: why.
-    NoPicture(String),
-    /// The same client begins another, or another client takes over.
-    Replaced,
-    /// Another session goes on with its app.
-    Resumed,
-    /// The client may not see the host any more.
-    Revoked,
-    /// The daemon stops.
-    Stopped,
-    /// What is said in its name is not the client's.
-    Tampered,
-    /// The client is not trusted any more.
-    Unpaired,
-}
-
-impl End {
-    /// What the client is told, where it is to be told anything.
-    fn termination(&self) -> Option<Termination> {
-        match self {
-            End::AppEnded
-            | End::Cancelled
-            | End::Dismissed
-            | End::Replaced
-            | End::Resumed
-            | End::Revoked
-            | End::Stopped
-            | End::Unpaired => Some(Termination::Graceful),
-            End::NoPicture(_) => Some(Termination::FrameConversion),
-            End::ClientGone | End::ClientLeft | End::NeverCame | End::Tampered => None,
-        }
-    }
-
-    /// Whether the app goes on, for the client to return to.
-    fn leaves_app(&self) -> bool {
-        matches!(self, End::ClientGone | End::ClientLeft | End::NeverCame | End::NoPicture(_))
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            End::NoPicture(why) => write!(f, "no picture: {why}"),
-            other => f.write_str(match other {
-                End::AppEnded => "app ended",
-                End::Cancelled => "app cancelled",
-                End::ClientGone => "client does not answer",
-                End::ClientLeft => "client left",
-                End::Dismissed => "the administrator ended it",
-                End::NeverCame => "client did not connect",
-                End::Replaced => "another session took its place",
-                End::Resumed => "another session goes on with its app",
-                End::Revoked => "client may not see this host any more",
-                End::Stopped => "daemon stops",
-                End::Tampered => "forged messages on its control stream",
-                _ => "client unpaired",
-            }),
-        }
-    }
-}
-
-/// An app that somebody launched, whether or not it is looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// Counted from 1. Its display is known by it.
-    pub id: u32,
-    /// Who launched it, or has taken it over.
-    pub client: Fingerprint,
-    /// What that is called.
-    pub client_name: String,
-    /// Its id.
-    pub app: u32,
-    /// What people call it.
-    pub title: String,
-    /// Since when nobody looks at it, and how long that may last.
-    pub lingers: Option<Lingers>,
-    /// Whether it has a display, or will have.
-    has_display: bool,
-}
-
-/// How an app waits for its client.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lingers {
-    /// Since when.
-    pub since: Instant,
-    /// For so long; without that, for as long as it takes.
-    pub time: Option<Duration>,
-}
-
-impl Lingers {
-    /// When it is over.
-    pub fn until(&self) -> Option<Instant> {
-        self.time.map(|time| self.since + time)
-    }
 }
 
 /// How far a session has come.
@@ -367,16 +259,6 @@ impl Sessions {
     /// One that is there.
     pub fn get(&self, id: u32) -> Option<&Session> {
         self.sessions.iter().find(|session| session.id == id)
-    }
-
-    /// Apps that run.
-    pub fn runs(&self) -> &[Run] {
-        &self.runs
-    }
-
-    /// The app that a client launched and did not end.
-    pub fn run_of(&self, client: Fingerprint) -> Option<&Run> {
-        self.runs.iter().find(|run| run.client == client)
     }
 
     /// Datagrams to the ports of sessions that were nobody's.
@@ -690,24 +572,10 @@ impl Sessions {
         }
     }
 
-    /// Ends an app and what looks at it.
-    pub fn cancel(&mut self, run: u32, now: Instant) {
-        self.end_all(|session| session.run == run, &End::Cancelled, now);
-        self.end_runs(|other| other.id == run);
-    }
-
     /// Ends everything.
     pub fn stop(&mut self, now: Instant) {
         self.end_all(|_| true, &End::Stopped, now);
         self.end_runs(|_| true);
-    }
-
-    /// These runs have ended by themselves while nobody looked.
-    pub fn on_runs_ended(&mut self, ended: &[u32]) {
-        for run in self.runs.iter().filter(|run| ended.contains(&run.id) && run.lingers.is_some()) {
-            log::info!("app {:?}: ended while {} was away", run.title, run.client_name);
-        }
-        self.end_runs(|run| ended.contains(&run.id) && run.lingers.is_some());
     }
 
     /// Ends a session: its client is told what it is to be told, its threads end.
@@ -790,52 +658,6 @@ impl Sessions {
                 self.acts.push_back(Act::LookAt(ids));
             }
         }
-    }
-
-    /// The run that is resumed, if it is there: whoever looked at it does so no more.
-    fn resume_run(&mut self, launch: &Launch, now: Instant) -> Option<u32> {
-        let id = launch.resumes?;
-        self.end_all(|session| session.run == id, &End::Resumed, now);
-        let run = self.runs.iter_mut().find(|run| run.id == id)?;
-        (run.client, run.client_name) = (launch.client, launch.client_name.clone());
-        run.lingers = None;
-        Some(id)
-    }
-
-    fn begin_run(&mut self, launch: &Launch) -> u32 {
-        self.last_run_id += 1;
-        self.runs.push(Run {
-            id: self.last_run_id,
-            client: launch.client,
-            client_name: launch.client_name.clone(),
-            app: launch.app,
-            title: launch.title.clone(),
-            lingers: None,
-            has_display: false,
-        });
-        self.last_run_id
-    }
-
-    /// Ends those that have waited longest, where there are more than that.
-    fn make_room(&mut self, count_max: usize) {
-        while self.runs.len() > count_max {
-            let waiting = self.runs.iter().filter(|run| run.lingers.is_some());
-            let Some(oldest) = waiting.min_by_key(|run| run.lingers.map(|it| it.since)) else {
-                return; // all are looked at
-            };
-            let id = oldest.id;
-            log::info!(
-                "app {:?} of {}: ended, others need its place",
-                oldest.title,
-                oldest.client_name
-            );
-            self.end_runs(|run| run.id == id);
-        }
-    }
-
-    fn end_runs(&mut self, is_it: impl Fn(&Run) -> bool) {
-        let closed = self.runs.extract_if(.., |run| is_it(run)).filter(|run| run.has_display);
-        self.acts.extend(closed.map(|run| Act::Close(run.id)));
     }
 
     /// Has it known what has happened to a session.
