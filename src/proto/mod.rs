@@ -5,6 +5,7 @@ pub mod cert;
 pub mod der;
 pub mod gamestream;
 pub mod hex;
+pub mod histogram;
 pub mod http;
 pub mod input;
 pub mod mdns;
