@@ -12,6 +12,7 @@ pub mod pace;
 mod seal;
 pub mod sound;
 mod split;
+pub mod stats;
 pub mod video;
 
 use std::fmt;

@@ -92,6 +92,8 @@ pub struct Packetizer {
     workspace: Workspace,
     /// The datagrams of one block.
     buffer: Box<[u8]>,
+    /// Bytes of it that the last block has.
+    made_len: usize,
 }
 
 /// How an access unit is divided.
@@ -163,6 +165,7 @@ impl Packetizer {
             sealer: Sealer::new(keys),
             workspace: Workspace::new(largest),
             buffer: buffer.into(),
+            made_len: 0,
         }
     }
 
@@ -234,6 +237,7 @@ impl Packetizer {
         };
         let datagram_len = datagram_len(shard_len);
         let len = (data_count + parity_count) * datagram_len;
+        self.made_len = 0;
         let datagrams = &mut self.buffer[..len];
         let prefix = unit.prefix.emit();
         for (at, datagram) in datagrams.chunks_exact_mut(datagram_len).enumerate() {
@@ -252,7 +256,13 @@ impl Packetizer {
         for datagram in datagrams.chunks_exact_mut(datagram_len) {
             self.sealer.seal(Kind::Video, datagram)?;
         }
-        Ok(&self.buffer[..len])
+        self.made_len = len;
+        Ok(self.made())
+    }
+
+    /// The datagrams of the last block once more, for those who do not send it at one go.
+    pub fn made(&self) -> &[u8] {
+        &self.buffer[..self.made_len]
     }
 }
 

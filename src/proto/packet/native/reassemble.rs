@@ -54,7 +54,10 @@ pub struct Unit<'a> {
     pub header: FrameHeader,
     /// What stands in front of it.
     pub prefix: FramePrefix,
-    /// What the encoder made.
+    /// From its first shard to its last.
+    pub assembly: Duration,
+    /// What the encoder made. It stays where it is until the next event is polled, whatever comes
+    /// in between.
     pub bytes: &'a [u8],
 }
 
@@ -90,8 +93,8 @@ pub struct Reassembler {
     next: u32,
     /// Those before this one are not waited for.
     hurry_to: u32,
-    /// The one that is borrowed out. Its place is to be cleared.
-    lent: Option<u32>,
+    /// The one that is borrowed out, which is in no place any more.
+    lent: Frame,
     counters: Counters,
     delay: Delay,
 }
@@ -99,6 +102,8 @@ pub struct Reassembler {
 #[derive(Debug, Default)]
 struct Slot {
     frame: Frame,
+    /// Since when a shard of it is there.
+    begun: Option<Instant>,
     /// Since when it is whole.
     whole: Option<Instant>,
 }
@@ -133,7 +138,7 @@ impl Reassembler {
             frames: (0..limits.frame_count).map(|_| Slot::default()).collect(),
             next: FIRST,
             hurry_to: 0,
-            lent: None,
+            lent: Frame::default(),
             counters: Counters::default(),
             delay: Delay::default(),
         }
@@ -141,7 +146,6 @@ impl Reassembler {
 
     /// Takes the payload of a packet of video that was opened. Events are to be polled afterwards.
     pub fn handle_payload(&mut self, payload: &[u8], now: Instant) -> Result<(), header::Error> {
-        self.give_back();
         let (header, shard) = ShardHeader::parse(payload).inspect_err(|_| {
             self.counters.refused += 1;
         })?;
@@ -168,6 +172,7 @@ impl Reassembler {
             Ok(taken) => {
                 self.counters.shards += 1;
                 self.counters.recovered += taken.recovered_count as u64;
+                slot.begun.get_or_insert(now);
                 slot.whole = taken.is_whole.then_some(now);
             }
             Err(Refusal::Needless) => self.counters.needless += 1,
@@ -178,7 +183,6 @@ impl Reassembler {
 
     /// The next thing for the decoder. `came_us` is the time by the client's own clock.
     pub fn poll_event(&mut self, now: Instant, came_us: u64) -> Option<Event<'_>> {
-        self.give_back();
         let next = self.next;
         let whole = self.first_whole(next);
         if whole != Some(next) {
@@ -190,13 +194,15 @@ impl Reassembler {
             self.counters.refused += 1;
             return Some(self.give_up(next, next));
         }
+        let slot = &mut self.frames[place(next, self.limits.frame_count)];
+        let assembly = slot.whole?.saturating_duration_since(slot.begun?);
+        std::mem::swap(&mut slot.frame, &mut self.lent);
+        self.clear(next);
         self.next = next.saturating_add(1);
-        self.lent = Some(next);
         self.counters.units += 1;
-        let frame = &self.frames[place(next, self.limits.frame_count)].frame;
-        let (prefix, bytes) = FramePrefix::parse(frame.bytes(&self.bounds)).ok()?;
+        let (prefix, bytes) = FramePrefix::parse(self.lent.bytes(&self.bounds)).ok()?;
         self.delay.note(prefix.captured_us, came_us);
-        Some(Event::Unit(Unit { header: frame.header?, prefix, bytes }))
+        Some(Event::Unit(Unit { header: self.lent.header?, prefix, assembly, bytes }))
     }
 
     /// When to call [`Reassembler::poll_event`] again, if nothing comes.
@@ -217,7 +223,8 @@ impl Reassembler {
 
     /// Bytes that its access units have taken, all in all.
     pub fn unit_capacity(&self) -> usize {
-        self.frames.iter().map(|slot| slot.frame.capacity()).sum()
+        let frames = self.frames.iter().map(|slot| &slot.frame).chain([&self.lent]);
+        frames.map(Frame::capacity).sum()
     }
 
     fn slot(&self, index: u32) -> &Slot {
@@ -251,17 +258,10 @@ impl Reassembler {
         Event::Lost(FrameIndex(first), FrameIndex(last))
     }
 
-    /// Takes back what was lent.
-    fn give_back(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            self.clear(lent);
-        }
-    }
-
     fn clear(&mut self, index: u32) {
         let slot = &mut self.frames[place(index, self.limits.frame_count)];
         slot.frame.clear();
-        slot.whole = None;
+        (slot.begun, slot.whole) = (None, None);
     }
 }
 
