@@ -8,13 +8,13 @@
 
 use super::native::reassemble;
 use super::native::seal;
-use super::native::window::{BURST_CLASS_COUNT, Loss};
+use super::native::window::Loss;
 use crate::proto::histogram::{Histogram, Summary};
 
-/// Counts changes of [`Stats`].
+/// Counts the additions to these statistics.
 pub const VERSION: u32 = 1;
 
-/// See the module. What an end does not do is 0. All counts are since the session was opened.
+/// What one end has counted and measured since it was opened. What it does not do is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stats {
@@ -48,7 +48,7 @@ pub struct Stats {
     pub packets_missing: u64,
     /// How often so many of these in a row were dropped: 1, 2 to 3, 4 to 7, and so on; the last
     /// counts all that were more.
-    pub burst_counts: [u64; BURST_CLASS_COUNT],
+    pub burst_counts: [u64; 16],
     /// Datagrams that are none of this protocol.
     pub refused_header: u64,
     /// Datagrams of a phase whose key is not there.
@@ -119,7 +119,7 @@ impl Default for Stats {
             bytes_received: 0,
             packets_dropped: 0,
             packets_missing: 0,
-            burst_counts: [0; BURST_CLASS_COUNT],
+            burst_counts: [0; 16],
             refused_header: 0,
             refused_phase: 0,
             refused_replay: 0,
@@ -213,6 +213,6 @@ mod tests {
     #[test]
     fn it_has_no_holes() {
         let summaries = 4 * size_of::<Summary>();
-        assert_eq!(size_of::<Stats>(), 2 * 4 + (26 + BURST_CLASS_COUNT) * 8 + summaries);
+        assert_eq!(size_of::<Stats>(), 2 * 4 + (26 + 16) * 8 + summaries);
     }
 }

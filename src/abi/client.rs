@@ -1,0 +1,139 @@
+//! The client's end of a session: datagrams in, access units out.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use super::session::Settings;
+use super::structs::{EVENT_LOST, EVENT_UNIT, Event, UNIT_ANCHOR, UNIT_IDR};
+use crate::proto::packet::native::header::{FrameHeader, Kind};
+use crate::proto::packet::native::reassemble::{self, Limits, Reassembler};
+use crate::proto::packet::native::seal::{Keys, Opener, Sealer};
+use crate::proto::packet::stats::{Histograms, Stats};
+
+/// See the module.
+pub(super) struct Client {
+    sealer: Sealer,
+    opener: Opener,
+    reassembler: Reassembler,
+    /// Stands for the caller's 0.
+    epoch: Instant,
+    stats: Stats,
+    histograms: Box<Histograms>,
+}
+
+impl Client {
+    /// Any `epoch` will do.
+    pub(super) fn new(settings: &Settings, epoch: Instant) -> Client {
+        let limits = Limits {
+            shard_len: settings.shard_len,
+            unit_len_max: settings.unit_len_max,
+            block_data_max: settings.block_data_max,
+            frame_count: settings.frame_count,
+            patience: settings.patience,
+        };
+        Client {
+            sealer: Sealer::new(&settings.send),
+            opener: Opener::new(&settings.receive, settings.window_len),
+            reassembler: Reassembler::new(limits),
+            epoch,
+            stats: Stats::default(),
+            histograms: Box::default(),
+        }
+    }
+
+    /// Takes a datagram of the host, unless it is refused.
+    pub(super) fn handle_datagram(&mut self, datagram: &mut [u8], now_us: u64) -> bool {
+        let (len, now) = (datagram.len(), self.instant(now_us));
+        let opened = self.opener.open(datagram);
+        self.stats.note_opened(&opened, len);
+        let Ok(opened) = opened else {
+            return false;
+        };
+        match opened.kind {
+            Kind::Video => self.reassembler.handle_payload(opened.payload, now).is_ok(),
+            Kind::Audio | Kind::Ping | Kind::Probe => true,
+        }
+    }
+
+    /// The next thing to tell. An access unit stays where it is until this is called again, or the
+    /// session is dropped.
+    pub(super) fn poll_event(&mut self, now_us: u64) -> Option<Event> {
+        let now = self.instant(now_us);
+        let event = match self.reassembler.poll_event(now, now_us)? {
+            reassemble::Event::Lost(first, last) => Event {
+                struct_size: 0,
+                kind: EVENT_LOST,
+                first: first.0,
+                last: last.0,
+                flags: 0,
+                epoch: 0,
+                bytes: std::ptr::null(),
+                len: 0,
+                captured_us: 0,
+                latency_us: 0,
+                assembly_us: 0,
+            },
+            reassemble::Event::Unit(unit) => Event {
+                struct_size: 0,
+                kind: EVENT_UNIT,
+                first: unit.header.index.0,
+                last: unit.header.index.0,
+                flags: flags(&unit.header),
+                epoch: unit.header.epoch.into(),
+                bytes: unit.bytes.as_ptr(),
+                len: unit.bytes.len(),
+                captured_us: unit.prefix.captured_us,
+                latency_us: unit.prefix.latency_us,
+                assembly_us: unit.assembly.as_micros().try_into().unwrap_or(u32::MAX),
+            },
+        };
+        if event.kind == EVENT_UNIT {
+            self.histograms.unit_len.add(event.len as u64);
+            self.histograms.host_us.add(event.latency_us.into());
+            self.histograms.assembly_us.add(event.assembly_us.into());
+            self.histograms.excess_us.add(self.reassembler.delay().excess_us());
+        }
+        Some(event)
+    }
+
+    /// When there may be another event though nothing came.
+    pub(super) fn poll_timeout(&self) -> Option<u64> {
+        let at = self.reassembler.poll_timeout()?;
+        let passed_us = at.saturating_duration_since(self.epoch).as_micros();
+        Some(passed_us.try_into().unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn next_send_phase(&mut self, keys: &Keys) {
+        self.sealer.next_phase(keys);
+    }
+
+    pub(super) fn next_receive_phase(&mut self, keys: &Keys) {
+        self.opener.next_phase(keys);
+    }
+
+    pub(super) fn note_send_dropped(&mut self, count: u64) {
+        self.stats.packets_send_dropped = self.stats.packets_send_dropped.saturating_add(count);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        let window = self.opener.window();
+        stats.set_loss(&window.loss(), window.missing_count());
+        stats.set_reassembly(&self.reassembler.counters());
+        stats.set_histograms(&self.histograms);
+        stats.jitter_us = self.reassembler.delay().jitter_us();
+        stats.trend_us = self.reassembler.delay().trend_us();
+        stats
+    }
+
+    /// An [`Instant`] has room for more than what 64 bits of microseconds are.
+    fn instant(&self, now_us: u64) -> Instant {
+        self.epoch.checked_add(Duration::from_micros(now_us)).unwrap_or(self.epoch)
+    }
+}
+
+fn flags(header: &FrameHeader) -> u32 {
+    let bit = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+    bit(header.is_idr, UNIT_IDR) | bit(header.is_anchor, UNIT_ANCHOR)
+}

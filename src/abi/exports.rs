@@ -1,0 +1,292 @@
+//! The functions of include/punktfunk_core.h.
+//!
+//! What they say of pointers is the promise that their unsafe blocks rest on: a pointer is null, or
+//! points to as much memory as is said there, which nobody else writes during the call, nor reads if
+//! the call writes it.
+
+#![expect(clippy::missing_safety_doc, reason = "it is the same for all: see the module")]
+
+use std::ffi::c_char;
+
+use super::link::Link;
+use super::memory::{Out, OutRecord, bytes, bytes_mut, read, value};
+use super::session::{Session, keys, parity_percent};
+use super::status::{self, Status, guard};
+use super::structs::{Config, Event, Keys, LinkOptions, Unit};
+use super::table::Table;
+use crate::net::clock;
+use crate::proto::packet::stats::Stats;
+
+/// Counts changes that old programs would notice. Additions are none.
+pub const ABI_VERSION: u32 = 1;
+
+/// One end of a session. 0 is none.
+pub type SessionHandle = u64;
+/// A way from one session to another in the same process. 0 is none.
+pub type LinkHandle = u64;
+
+static SESSIONS: Table<Session> = Table::new(1);
+static LINKS: Table<Link> = Table::new(2);
+
+/// PUNKTFUNK_ABI_VERSION as the library was built with. A program goes on if it is its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_abi_version() -> u32 {
+    ABI_VERSION
+}
+
+/// What a returned number means, in a few words that stay.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_status_text(status: i32) -> *const c_char {
+    status::text(status).as_ptr()
+}
+
+/// Opens one end of a session. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_open(
+    config: *const Config,
+    session: *mut SessionHandle,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (config, out) = unsafe { (read(config)?, Out::new(session)?) };
+        out.put(SESSIONS.open(Session::open(&config, clock::now())?)?);
+        Ok(0)
+    })
+}
+
+/// Closes it: the handle is good no more, nor is what was lent. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_session_close(session: SessionHandle) -> i32 {
+    guard(|| SESSIONS.close(session).map(|()| 0))
+}
+
+/// Writes datagrams to be sent to the peer, in this order, one behind the other, as many as there
+/// are and as room has room for. All of one call have the same length, which is written to
+/// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
+/// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_poll_datagrams(
+    session: SessionHandle,
+    room: *mut u8,
+    room_len: usize,
+    datagram_len: *mut usize,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (room, out) = unsafe { (bytes_mut(room, room_len)?, Out::new(datagram_len)?) };
+        let (count, len) = SESSIONS.with(session, |session| session.poll_datagrams(room))?;
+        out.put(len);
+        Ok(number(count))
+    })
+}
+
+/// Takes datagrams that came from the peer: len bytes, which are overwritten. They are one datagram
+/// of datagram_len bytes behind the other, of which the last may be shorter. Events are to be polled
+/// afterwards. Returns how many were genuine and new; what is refused is counted and harms nothing.
+/// now_us is the caller's clock, of which all calls on a session take the same.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_handle_datagrams(
+    session: SessionHandle,
+    datagrams: *mut u8,
+    len: usize,
+    datagram_len: usize,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let datagrams = unsafe { bytes_mut(datagrams, len) }?;
+        if len == 0 || datagram_len == 0 {
+            return Err(Status::Value);
+        }
+        SESSIONS.with(session, |session| {
+            let datagrams = datagrams.chunks_mut(datagram_len);
+            let genuine = datagrams.map(|it| session.handle_datagram(it, now_us));
+            Ok(number(genuine.filter(|is_genuine| *is_genuine).count()))
+        })
+    })
+}
+
+/// Seals what is sent from now on under the next keys. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_next_send_phase(
+    session: SessionHandle,
+    next: *const Keys,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let next = keys(&unsafe { value(next) }?);
+        SESSIONS.with(session, |session| {
+            session.next_send_phase(&next);
+            Ok(0)
+        })
+    })
+}
+
+/// Opens what comes under the next keys too from now on, and no more what was sealed under those
+/// before the last. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_next_receive_phase(
+    session: SessionHandle,
+    next: *const Keys,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let next = keys(&unsafe { value(next) }?);
+        SESSIONS.with(session, |session| {
+            session.next_receive_phase(&next);
+            Ok(0)
+        })
+    })
+}
+
+/// Counts datagrams that the system did not take from the caller, who sends them. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_session_note_send_dropped(session: SessionHandle, count: u64) -> i32 {
+    guard(|| {
+        SESSIONS.with(session, |session| {
+            session.note_send_dropped(count);
+            Ok(0)
+        })
+    })
+}
+
+/// Fills what a session has counted and measured. Its struct_size is set by the caller. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_session_stats(session: SessionHandle, stats: *mut Stats) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(stats) }?;
+        out.put(SESSIONS.with(session, |session| Ok(session.stats()))?);
+        Ok(0)
+    })
+}
+
+/// Takes an access unit to be sent, whose datagrams are to be polled then, all of them before the
+/// next one. Writes its number to index, if that is not null. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_submit(
+    session: SessionHandle,
+    unit: *const Unit,
+    index: *mut u32,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module, of the struct and of what it points to.
+        let (unit, bytes) = unsafe {
+            let unit = read(unit)?;
+            (unit, bytes(unit.bytes, unit.len)?)
+        };
+        // SAFETY: the promise of the module.
+        let out = unsafe { Out::new(index) };
+        let number = SESSIONS.with(session, |session| session.host()?.submit(&unit, bytes))?;
+        match out {
+            Ok(out) => out.put(number),
+            Err(Status::Null) => {}
+            Err(status) => return Err(status),
+        }
+        Ok(0)
+    })
+}
+
+/// Sets the share of parity of access units that are submitted from now on, as parity_percent of
+/// struct punktfunk_config. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_host_set_parity_percent(session: SessionHandle, percent: u32) -> i32 {
+    guard(|| {
+        let percent = parity_percent(percent)?;
+        SESSIONS.with(session, |session| {
+            session.host()?.set_parity_percent(percent);
+            Ok(0)
+        })
+    })
+}
+
+/// Tells the next thing that has happened: an access unit to be decoded, or some that are lost. In
+/// the order of their numbers. Its struct_size is set by the caller. Returns 1 if there was one, else
+/// 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_poll_event(
+    session: SessionHandle,
+    event: *mut Event,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(event) }?;
+        match SESSIONS.with(session, |session| Ok(session.client()?.poll_event(now_us)))? {
+            Some(event) => {
+                out.put(event);
+                Ok(1)
+            }
+            None => Ok(0),
+        }
+    })
+}
+
+/// When there may be an event though no datagram comes: writes that to at_us. Returns 1 if there is
+/// such a time, else 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_poll_timeout(
+    session: SessionHandle,
+    at_us: *mut u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { Out::new(at_us) }?;
+        match SESSIONS.with(session, |session| Ok(session.client()?.poll_timeout()))? {
+            Some(at_us) => {
+                out.put(at_us);
+                Ok(1)
+            }
+            None => Ok(0),
+        }
+    })
+}
+
+/// Opens a link. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_link_open(
+    options: *const LinkOptions,
+    link: *mut LinkHandle,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (options, out) = unsafe { (read(options)?, Out::new(link)?) };
+        out.put(LINKS.open(Link::new(&options)?)?);
+        Ok(0)
+    })
+}
+
+/// Closes it. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_link_close(link: LinkHandle) -> i32 {
+    guard(|| LINKS.close(link).map(|()| 0))
+}
+
+/// Polls all datagrams of one session, and hands those that are not lost to another. Returns how
+/// many these were.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_link_carry(
+    link: LinkHandle,
+    from: SessionHandle,
+    to: SessionHandle,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        let mut source = |room: &mut [u8]| SESSIONS.with(from, |from| from.poll_datagrams(room));
+        let mut sink = |datagram: &mut [u8], meets_defect: bool| {
+            SESSIONS.with(to, |to| {
+                assert!(!meets_defect, "the defect that was asked for");
+                to.handle_datagram(datagram, now_us);
+                Ok(())
+            })
+        };
+        // Who is not there shows even if there is nothing to be carried.
+        SESSIONS.with(to, |_| Ok(()))?;
+        LINKS.with(link, |link| link.carry(&mut source, &mut sink)).map(number)
+    })
+}
+
+/// No call has so many that 31 bits would not hold it, or it says as many as they do.
+fn number(count: usize) -> i32 {
+    count.try_into().unwrap_or(i32::MAX)
+}

@@ -1,0 +1,176 @@
+//! The host's end of a session: access units in, datagrams out.
+
+#![forbid(unsafe_code)]
+
+use super::session::Settings;
+use super::status::Status;
+use super::structs::{UNIT_ANCHOR, UNIT_IDR, Unit};
+use crate::proto::packet::native::header::{FrameHeader, FramePrefix};
+use crate::proto::packet::native::packetize::{self, Packetizer, Shape};
+use crate::proto::packet::native::seal::{Keys, Opener};
+use crate::proto::packet::stats::{Histograms, Stats};
+use crate::proto::units::FrameIndex;
+
+/// See the module.
+pub(super) struct Host {
+    packetizer: Packetizer,
+    opener: Opener,
+    unit_len_max: usize,
+    /// The last access unit, whose memory stays.
+    bytes: Vec<u8>,
+    /// How far its datagrams are, unless all of them were given out.
+    under_way: Option<UnderWay>,
+    /// Of the next access unit.
+    next: u32,
+    stats: Stats,
+    histograms: Box<Histograms>,
+}
+
+/// An access unit some of whose datagrams are still to be given out.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    header: FrameHeader,
+    prefix: FramePrefix,
+    block_count: usize,
+    /// Blocks that were made.
+    made_count: usize,
+    /// Bytes of the last one that were given out.
+    given_len: usize,
+}
+
+impl UnderWay {
+    fn whole<'a>(&self, bytes: &'a [u8]) -> packetize::Unit<'a> {
+        packetize::Unit { header: self.header, prefix: self.prefix, bytes }
+    }
+}
+
+impl Host {
+    pub(super) fn new(settings: &Settings) -> Host {
+        let shape = Shape {
+            shard_len: settings.shard_len,
+            block_data_max: settings.block_data_max,
+            parity_percent: settings.parity_percent,
+            parity_count_min: settings.parity_count_min,
+        };
+        Host {
+            packetizer: Packetizer::new(shape, &settings.send),
+            opener: Opener::new(&settings.receive, settings.window_len),
+            unit_len_max: settings.unit_len_max,
+            bytes: Vec::new(),
+            under_way: None,
+            next: 1,
+            stats: Stats::default(),
+            histograms: Box::default(),
+        }
+    }
+
+    /// Takes an access unit, and returns its number.
+    pub(super) fn submit(&mut self, unit: &Unit, bytes: &[u8]) -> Result<u32, Status> {
+        let is_known = unit.flags & !(UNIT_IDR | UNIT_ANCHOR) == 0;
+        let epoch = u8::try_from(unit.epoch).map_err(|_| Status::Value)?;
+        if !is_known || bytes.is_empty() {
+            return Err(Status::Value);
+        }
+        if bytes.len() > self.unit_len_max {
+            return Err(Status::TooLong);
+        }
+        if self.under_way.is_some() {
+            return Err(Status::Full);
+        }
+        // The highest number is none.
+        if self.next == u32::MAX {
+            return Err(Status::Exhausted);
+        }
+        let header = FrameHeader {
+            index: FrameIndex(self.next),
+            is_idr: unit.flags & UNIT_IDR != 0,
+            is_anchor: unit.flags & UNIT_ANCHOR != 0,
+            epoch,
+        };
+        let prefix = FramePrefix { captured_us: unit.captured_us, latency_us: unit.latency_us };
+        let whole = packetize::Unit { header, prefix, bytes };
+        let plan = self.packetizer.plan(&whole).map_err(|_| Status::TooLong)?;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        let block_count = plan.block_count;
+        self.under_way =
+            Some(UnderWay { header, prefix, block_count, made_count: 0, given_len: 0 });
+        self.next += 1;
+        self.stats.units_sent += 1;
+        self.stats.unit_bytes_sent += bytes.len() as u64;
+        self.stats.blocks_sent += block_count as u64;
+        self.stats.parity_packets_sent += plan.parity_count as u64;
+        self.histograms.unit_len.add(bytes.len() as u64);
+        self.histograms.host_us.add(unit.latency_us.into());
+        Ok(header.index.0)
+    }
+
+    /// Writes as many datagrams as there are and as there is room for, one behind the other, and
+    /// returns how many, and the length of each. With a key that is used up it goes on where it was
+    /// once there is the next one.
+    pub(super) fn poll_datagrams(&mut self, room: &mut [u8]) -> Result<(usize, usize), Status> {
+        let datagram_len = self.packetizer.datagram_len();
+        let mut filled_len = 0;
+        while let Some(mut unit) = self.under_way {
+            let room_len = (room.len() - filled_len) / datagram_len * datagram_len;
+            if room_len == 0 {
+                break;
+            }
+            if unit.made_count == 0 || unit.given_len >= self.packetizer.made().len() {
+                let whole = unit.whole(&self.bytes);
+                match self.packetizer.block(&whole, unit.made_count) {
+                    Ok(_) => (unit.made_count, unit.given_len) = (unit.made_count + 1, 0),
+                    // It is told when there is nothing else to give out, and may be over by then.
+                    Err(_) if filled_len > 0 => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let made = self.packetizer.made();
+            let left = &made[unit.given_len..];
+            let len = left.len().min(room_len);
+            room[filled_len..][..len].copy_from_slice(&left[..len]);
+            filled_len += len;
+            unit.given_len += len;
+            let is_over = unit.made_count == unit.block_count && unit.given_len == made.len();
+            self.under_way = (!is_over).then_some(unit);
+        }
+        if filled_len == 0 && self.under_way.is_some() {
+            return Err(Status::Room);
+        }
+        self.stats.packets_sent += (filled_len / datagram_len) as u64;
+        self.stats.bytes_sent += filled_len as u64;
+        Ok((filled_len / datagram_len, datagram_len))
+    }
+
+    /// Datagrams of clients are opened and counted.
+    pub(super) fn handle_datagram(&mut self, datagram: &mut [u8]) -> bool {
+        let len = datagram.len();
+        let opened = self.opener.open(datagram);
+        self.stats.note_opened(&opened, len);
+        opened.is_ok()
+    }
+
+    pub(super) fn set_parity_percent(&mut self, percent: u8) {
+        self.packetizer.set_parity_percent(percent);
+    }
+
+    pub(super) fn next_send_phase(&mut self, keys: &Keys) {
+        self.packetizer.sealer().next_phase(keys);
+    }
+
+    pub(super) fn next_receive_phase(&mut self, keys: &Keys) {
+        self.opener.next_phase(keys);
+    }
+
+    pub(super) fn note_send_dropped(&mut self, count: u64) {
+        self.stats.packets_send_dropped = self.stats.packets_send_dropped.saturating_add(count);
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        let window = self.opener.window();
+        stats.set_loss(&window.loss(), window.missing_count());
+        stats.set_histograms(&self.histograms);
+        stats
+    }
+}
