@@ -71,6 +71,31 @@ install_here
 install_here --uninstall
 expect 'taken off' </dev/null
 
+# The library for programs in C is there for those who ask for it, and as programs are built with it.
+install_here --library
+{
+    system_files
+    cat <<END
+644 usr/local/include/punktfunk_core.h
+644 usr/local/lib/libpunktfunk_core.a
+644 usr/local/lib/libpunktfunk_core.so.1
+644 usr/local/lib/pkgconfig/punktfunk_core.pc
+END
+} | expect 'installed with the library'
+cat >"$folder/version.c" <<'END'
+#include <punktfunk_core.h>
+int main(void) { return punktfunk_abi_version() != PUNKTFUNK_ABI_VERSION; }
+END
+export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/usr/local/lib/pkgconfig
+# shellcheck disable=SC2046 # what pkg-config says is several words
+cc -o "$folder/version" "$folder/version.c" $(pkg-config --cflags --libs punktfunk_core)
+LD_LIBRARY_PATH=$root/usr/local/lib "$folder/version" || fail 'a program in C: does not run'
+grep --quiet "^version = \"$(pkg-config --modversion punktfunk_core)\"$" Cargo.toml ||
+    fail 'pkg-config: another version'
+install_here --library --uninstall
+[[ ! -L $root/usr/local/lib/libpunktfunk_core.so ]] || fail 'a link is left'
+expect 'taken off with the library' </dev/null
+
 # Another prefix is in the units as well, and systemd and udev find what is theirs in /etc.
 install_here --prefix /opt/punktfunk
 for unit in system user; do
