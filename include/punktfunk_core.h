@@ -198,6 +198,8 @@ typedef struct punktfunk_stats {
     struct punktfunk_summary unit_len;
     // From capture until the host had the access unit to send, in microseconds.
     struct punktfunk_summary host_us;
+    // From then until the last of its datagrams was to be sent, in microseconds.
+    struct punktfunk_summary send_us;
     // From an access unit's first shard to its last, in microseconds.
     struct punktfunk_summary assembly_us;
     // How much longer an access unit took to come than the quickest so far, in microseconds.
@@ -291,15 +293,16 @@ int32_t punktfunk_session_close(punktfunk_session session);
 // are and as room has room for. All of one call have the same length, which is written to
 // datagram_len. Returns how many, 0 if there are none. With the key used up it returns
 // PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
+// now_us is the caller's clock, of which all calls on a session take the same.
 int32_t punktfunk_session_poll_datagrams(punktfunk_session session,
                                          uint8_t *room,
                                          size_t room_len,
-                                         size_t *datagram_len);
+                                         size_t *datagram_len,
+                                         uint64_t now_us);
 
 // Takes datagrams that came from the peer: len bytes, which are overwritten. They are one datagram
 // of datagram_len bytes behind the other, of which the last may be shorter. Events are to be polled
 // afterwards. Returns how many were genuine and new; what is refused is counted and harms nothing.
-// now_us is the caller's clock, of which all calls on a session take the same.
 int32_t punktfunk_session_handle_datagrams(punktfunk_session session,
                                            uint8_t *datagrams,
                                            size_t len,
@@ -325,7 +328,8 @@ int32_t punktfunk_session_stats(punktfunk_session session, struct punktfunk_stat
 // next one. Writes its number to index, if that is not null. Returns 0.
 int32_t punktfunk_host_submit(punktfunk_session session,
                               const struct punktfunk_unit *unit,
-                              uint32_t *index);
+                              uint32_t *index,
+                              uint64_t now_us);
 
 // Sets the share of parity of access units that are submitted from now on, as parity_percent of
 // struct punktfunk_config. Returns 0.

@@ -379,10 +379,14 @@ fn a_second_of_access_units_is_all_that_takes_memory() {
         };
         // SAFETY: all that is pointed to outlives the calls and is as long as it says.
         unsafe {
-            assert_eq!(punktfunk_host_submit(host, &raw const unit, std::ptr::null_mut()), 0);
+            assert_eq!(
+                punktfunk_host_submit(host, &raw const unit, std::ptr::null_mut(), now_us),
+                0
+            );
             let (place, mut len) = (room.as_mut_ptr(), 0);
             loop {
-                let count = punktfunk_session_poll_datagrams(host, place, room.len(), &raw mut len);
+                let count =
+                    punktfunk_session_poll_datagrams(host, place, room.len(), &raw mut len, now_us);
                 if count <= 0 {
                     assert_eq!(count, 0);
                     break;

@@ -64,17 +64,20 @@ pub extern "C" fn punktfunk_session_close(session: SessionHandle) -> i32 {
 /// are and as room has room for. All of one call have the same length, which is written to
 /// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
 /// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
+/// now_us is the caller's clock, of which all calls on a session take the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_session_poll_datagrams(
     session: SessionHandle,
     room: *mut u8,
     room_len: usize,
     datagram_len: *mut usize,
+    now_us: u64,
 ) -> i32 {
     guard(|| {
         // SAFETY: the promise of the module.
         let (room, out) = unsafe { (bytes_mut(room, room_len)?, Out::new(datagram_len)?) };
-        let (count, len) = SESSIONS.with(session, |session| session.poll_datagrams(room))?;
+        let (count, len) =
+            SESSIONS.with(session, |session| session.poll_datagrams(room, now_us))?;
         out.put(len);
         Ok(number(count))
     })
@@ -83,7 +86,6 @@ pub unsafe extern "C" fn punktfunk_session_poll_datagrams(
 /// Takes datagrams that came from the peer: len bytes, which are overwritten. They are one datagram
 /// of datagram_len bytes behind the other, of which the last may be shorter. Events are to be polled
 /// afterwards. Returns how many were genuine and new; what is refused is counted and harms nothing.
-/// now_us is the caller's clock, of which all calls on a session take the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_session_handle_datagrams(
     session: SessionHandle,
@@ -168,6 +170,7 @@ pub unsafe extern "C" fn punktfunk_host_submit(
     session: SessionHandle,
     unit: *const Unit,
     index: *mut u32,
+    now_us: u64,
 ) -> i32 {
     guard(|| {
         // SAFETY: the promise of the module, of the struct and of what it points to.
@@ -177,7 +180,8 @@ pub unsafe extern "C" fn punktfunk_host_submit(
         };
         // SAFETY: the promise of the module.
         let out = unsafe { Out::new(index) };
-        let number = SESSIONS.with(session, |session| session.host()?.submit(&unit, bytes))?;
+        let number =
+            SESSIONS.with(session, |session| session.host()?.submit(&unit, bytes, now_us))?;
         match out {
             Ok(out) => out.put(number),
             Err(Status::Null) => {}
@@ -272,7 +276,8 @@ pub extern "C" fn punktfunk_link_carry(
     now_us: u64,
 ) -> i32 {
     guard(|| {
-        let mut source = |room: &mut [u8]| SESSIONS.with(from, |from| from.poll_datagrams(room));
+        let mut source =
+            |room: &mut [u8]| SESSIONS.with(from, |from| from.poll_datagrams(room, now_us));
         let mut sink = |datagram: &mut [u8], meets_defect: bool| {
             SESSIONS.with(to, |to| {
                 assert!(!meets_defect, "the defect that was asked for");

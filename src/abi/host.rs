@@ -36,6 +36,7 @@ struct UnderWay {
     made_count: usize,
     /// Bytes of the last one that were given out.
     given_len: usize,
+    submitted_us: u64,
 }
 
 impl UnderWay {
@@ -65,7 +66,7 @@ impl Host {
     }
 
     /// Takes an access unit, and returns its number.
-    pub(super) fn submit(&mut self, unit: &Unit, bytes: &[u8]) -> Result<u32, Status> {
+    pub(super) fn submit(&mut self, unit: &Unit, bytes: &[u8], now_us: u64) -> Result<u32, Status> {
         let is_known = unit.flags & !(UNIT_IDR | UNIT_ANCHOR) == 0;
         let epoch = u8::try_from(unit.epoch).map_err(|_| Status::Value)?;
         if !is_known || bytes.is_empty() {
@@ -93,8 +94,14 @@ impl Host {
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
         let block_count = plan.block_count;
-        self.under_way =
-            Some(UnderWay { header, prefix, block_count, made_count: 0, given_len: 0 });
+        self.under_way = Some(UnderWay {
+            header,
+            prefix,
+            block_count,
+            made_count: 0,
+            given_len: 0,
+            submitted_us: now_us,
+        });
         self.next += 1;
         self.stats.units_sent += 1;
         self.stats.unit_bytes_sent += bytes.len() as u64;
@@ -108,7 +115,11 @@ impl Host {
     /// Writes as many datagrams as there are and as there is room for, one behind the other, and
     /// returns how many, and the length of each. With a key that is used up it goes on where it was
     /// once there is the next one.
-    pub(super) fn poll_datagrams(&mut self, room: &mut [u8]) -> Result<(usize, usize), Status> {
+    pub(super) fn poll_datagrams(
+        &mut self,
+        room: &mut [u8],
+        now_us: u64,
+    ) -> Result<(usize, usize), Status> {
         let datagram_len = self.packetizer.datagram_len();
         let mut filled_len = 0;
         while let Some(mut unit) = self.under_way {
@@ -133,6 +144,9 @@ impl Host {
             unit.given_len += len;
             let is_over = unit.made_count == unit.block_count && unit.given_len == made.len();
             self.under_way = (!is_over).then_some(unit);
+            if is_over {
+                self.histograms.send_us.add(now_us.saturating_sub(unit.submitted_us));
+            }
         }
         if filled_len == 0 && self.under_way.is_some() {
             return Err(Status::Room);

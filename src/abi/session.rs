@@ -93,10 +93,14 @@ impl Session {
     }
 
     /// As [`Host::poll_datagrams`]. Clients have nothing to send yet.
-    pub(super) fn poll_datagrams(&mut self, room: &mut [u8]) -> Result<(usize, usize), Status> {
+    pub(super) fn poll_datagrams(
+        &mut self,
+        room: &mut [u8],
+        now_us: u64,
+    ) -> Result<(usize, usize), Status> {
         match self {
             Session::Client(_) => Ok((0, 0)),
-            Session::Host(host) => host.poll_datagrams(room),
+            Session::Host(host) => host.poll_datagrams(room, now_us),
         }
     }
 

@@ -91,7 +91,7 @@ static int32_t submit(struct pair *pair, uint32_t index, size_t len) {
         .epoch = 3,
     };
     uint32_t given = 0;
-    int32_t status = punktfunk_host_submit(pair->host, &unit, &given);
+    int32_t status = punktfunk_host_submit(pair->host, &unit, &given, pair->now_us);
     CHECK(status != 0 || given == index);
     /* It was copied. */
     memset(bytes, 0, len);
@@ -189,20 +189,23 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
     uint8_t *room = malloc(1 << 20);
     size_t len = 0;
     CHECK(room != NULL);
-    CHECK(punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len) == 0);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len, pair.now_us) == 0);
     CHECK(submit(&pair, 1, len_of(1)) == 0);
     CHECK(submit(&pair, 2, len_of(2)) == PUNKTFUNK_STATUS_FULL);
-    CHECK(punktfunk_session_poll_datagrams(pair.host, room, 1451, &len) == PUNKTFUNK_STATUS_ROOM);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, room, 1451, &len, pair.now_us)
+          == PUNKTFUNK_STATUS_ROOM);
 
     /* Two at a time, as a program might send them by segmentation offload. */
     size_t count = 0;
     int32_t polled;
+    pair.now_us += 250;
     while ((polled = punktfunk_session_poll_datagrams(pair.host, room + count * 1452, 2 * 1452 + 7,
-                                                      &len)) > 0) {
+                                                      &len, pair.now_us)) > 0) {
         CHECK(polled <= 2 && len == 1452);
         count += (size_t)polled;
     }
     CHECK(polled == 0 && count == stats_of(pair.host).packets_sent);
+    CHECK(stats_of(pair.host).send_us.max == 250 && stats_of(pair.host).send_us.count == 1);
 
     /* What is forged does nothing, what is genuine does it once. */
     uint8_t *copy = malloc(count * 1452);
@@ -240,7 +243,7 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
     uint64_t at_us = 0;
     CHECK(punktfunk_client_poll_timeout(pair.client, &at_us) == 0);
     CHECK(submit(&pair, 9, len_of(9)) == 0);
-    while (punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len) > 0) {
+    while (punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len, pair.now_us) > 0) {
         CHECK(punktfunk_session_note_send_dropped(pair.host, 3) == 0);
     }
     CHECK(stats_of(pair.host).packets_send_dropped == 3);
@@ -254,7 +257,7 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
 
     /* The time between the first and the last datagram is told. */
     CHECK(submit(&pair, 11, len_of(11)) == 0);
-    int32_t rest = punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len);
+    int32_t rest = punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len, pair.now_us);
     CHECK(rest > 1);
     punktfunk_session_handle_datagrams(pair.client, room, len, len, pair.now_us);
     punktfunk_session_handle_datagrams(pair.client, room + len, (size_t)(rest - 1) * len, len,
@@ -362,9 +365,10 @@ static void calls_that_are_wrong_are_told_so(void) {
     struct punktfunk_keys next = keys(1);
 
     /* Null and nothing. */
-    CHECK(punktfunk_host_submit(pair.host, NULL, NULL) == PUNKTFUNK_STATUS_NULL);
-    CHECK(punktfunk_session_poll_datagrams(pair.host, NULL, 9, &len) == PUNKTFUNK_STATUS_NULL);
-    CHECK(punktfunk_session_poll_datagrams(pair.host, bytes, 9, NULL) == PUNKTFUNK_STATUS_NULL);
+    CHECK(punktfunk_host_submit(pair.host, NULL, NULL, 0) == PUNKTFUNK_STATUS_NULL);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, NULL, 9, &len, 0)
+          == PUNKTFUNK_STATUS_NULL);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, bytes, 9, NULL, 0) == PUNKTFUNK_STATUS_NULL);
     CHECK(punktfunk_session_handle_datagrams(pair.client, NULL, 9, 9, 0) == PUNKTFUNK_STATUS_NULL);
     CHECK(punktfunk_session_handle_datagrams(pair.client, bytes, 0, 9, 0)
           == PUNKTFUNK_STATUS_VALUE);
@@ -382,7 +386,7 @@ static void calls_that_are_wrong_are_told_so(void) {
 #define BAD_UNIT(member, value, status)                                         \
     bad = unit;                                                                 \
     bad.member = (value);                                                       \
-    CHECK(punktfunk_host_submit(pair.host, &bad, NULL) == (status))
+    CHECK(punktfunk_host_submit(pair.host, &bad, NULL, 0) == (status))
     BAD_UNIT(bytes, NULL, PUNKTFUNK_STATUS_NULL);
     BAD_UNIT(len, 0, PUNKTFUNK_STATUS_VALUE);
     BAD_UNIT(len, SIZE_MAX, PUNKTFUNK_STATUS_VALUE);
@@ -394,11 +398,11 @@ static void calls_that_are_wrong_are_told_so(void) {
     bad = unit;
     bad.bytes = large;
     bad.len = sizeof large;
-    CHECK(punktfunk_host_submit(pair.host, &bad, NULL) == PUNKTFUNK_STATUS_TOO_LONG);
+    CHECK(punktfunk_host_submit(pair.host, &bad, NULL, 0) == PUNKTFUNK_STATUS_TOO_LONG);
     CHECK(punktfunk_host_set_parity_percent(pair.host, 101) == PUNKTFUNK_STATUS_VALUE);
 
     /* Each end has its calls. */
-    CHECK(punktfunk_host_submit(pair.client, &unit, NULL) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_host_submit(pair.client, &unit, NULL, 0) == PUNKTFUNK_STATUS_ROLE);
     CHECK(punktfunk_host_set_parity_percent(pair.client, 9) == PUNKTFUNK_STATUS_ROLE);
     CHECK(punktfunk_client_poll_event(pair.host, &event, 0) == PUNKTFUNK_STATUS_ROLE);
     CHECK(punktfunk_client_poll_timeout(pair.host, &at_us) == PUNKTFUNK_STATUS_ROLE);
@@ -431,11 +435,11 @@ static void calls_that_are_wrong_are_told_so(void) {
         punktfunk_session it = wrong[at];
         CHECK(punktfunk_session_close(it) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_stats(it, &stats) == PUNKTFUNK_STATUS_HANDLE);
-        CHECK(punktfunk_host_submit(it, &unit, NULL) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_host_submit(it, &unit, NULL, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_host_set_parity_percent(it, 1) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_client_poll_event(it, &event, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_client_poll_timeout(it, &at_us) == PUNKTFUNK_STATUS_HANDLE);
-        CHECK(punktfunk_session_poll_datagrams(it, bytes, 9, &len) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_session_poll_datagrams(it, bytes, 9, &len, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_handle_datagrams(it, bytes, 9, 9, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_next_send_phase(it, &next) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_next_receive_phase(it, &next) == PUNKTFUNK_STATUS_HANDLE);

@@ -83,6 +83,8 @@ pub struct Stats {
     pub unit_len: Summary,
     /// From capture until the host had the access unit to send, in microseconds.
     pub host_us: Summary,
+    /// From then until the last of its datagrams was to be sent, in microseconds.
+    pub send_us: Summary,
     /// From an access unit's first shard to its last, in microseconds.
     pub assembly_us: Summary,
     /// How much longer an access unit took to come than the quickest so far, in microseconds.
@@ -96,6 +98,8 @@ pub struct Histograms {
     pub unit_len: Histogram,
     /// See [`Stats::host_us`].
     pub host_us: Histogram,
+    /// See [`Stats::send_us`].
+    pub send_us: Histogram,
     /// See [`Stats::assembly_us`].
     pub assembly_us: Histogram,
     /// See [`Stats::excess_us`].
@@ -136,6 +140,7 @@ impl Default for Stats {
             trend_us: 0,
             unit_len: nothing,
             host_us: nothing,
+            send_us: nothing,
             assembly_us: nothing,
             excess_us: nothing,
         }
@@ -182,6 +187,7 @@ impl Stats {
     pub fn set_histograms(&mut self, histograms: &Histograms) {
         self.unit_len = histograms.unit_len.summary();
         self.host_us = histograms.host_us.summary();
+        self.send_us = histograms.send_us.summary();
         self.assembly_us = histograms.assembly_us.summary();
         self.excess_us = histograms.excess_us.summary();
     }
@@ -212,7 +218,7 @@ mod tests {
 
     #[test]
     fn it_has_no_holes() {
-        let summaries = 4 * size_of::<Summary>();
+        let summaries = 5 * size_of::<Summary>();
         assert_eq!(size_of::<Stats>(), 2 * 4 + (26 + 16) * 8 + summaries);
     }
 }
