@@ -1,8 +1,8 @@
 //! Which packets have come: none is taken twice, and those that did not come are counted.
 //!
 //! The window holds the newest number and so many before it. What leaves it and was not there is
-//! lost: a direction counts its packets from 0. Whether a packet is genuine is known before the
-//! window moves.
+//! lost, or what was not there for long enough: a direction counts its packets from 0. Whether a
+//! packet is genuine is known before the window moves.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,10 @@ pub const BURST_CLASS_COUNT: usize = 16;
 pub struct Loss {
     /// Those that came.
     pub received: u64,
-    /// Those that have left the window without having come.
+    /// Those that were given up.
     pub lost: u64,
+    /// Those that came after they were given up. They are among the received ones too.
+    pub late: u64,
     /// How often so many in a row were lost, by the power of two: 1, 2 and 3, 4 to 7, and so on.
     pub bursts: [u64; BURST_CLASS_COUNT],
 }
@@ -29,7 +31,11 @@ pub struct Window {
     bits: Box<[u64]>,
     /// One more than the highest number that came; 0 before the first.
     end: u64,
-    /// Lost ones in a row, at the window's lower end.
+    /// What became of those below it is counted.
+    settled: u64,
+    /// What was the end when it was settled last.
+    mark: u64,
+    /// Lost ones in a row, at the end of what is settled.
     run: u64,
     loss: Loss,
 }
@@ -38,7 +44,14 @@ impl Window {
     /// Covers so many packets at least.
     pub fn new(len: usize) -> Window {
         let len = len.max(LEN_MIN).next_power_of_two();
-        Window { bits: vec![0; len / 64].into(), end: 0, run: 0, loss: Loss::default() }
+        Window {
+            bits: vec![0; len / 64].into(),
+            end: 0,
+            settled: 0,
+            mark: 0,
+            run: 0,
+            loss: Loss::default(),
+        }
     }
 
     /// Packets that it covers.
@@ -59,6 +72,14 @@ impl Window {
         let (word, bit) = self.place(number);
         self.bits[word] |= bit;
         self.loss.received += 1;
+        self.loss.late += u64::from(number < self.settled);
+    }
+
+    /// Gives up what was missing when this was called last and still is. Called every so often, it
+    /// makes losses known after twice that time at most, however few packets there are.
+    pub fn settle(&mut self) {
+        self.settle_to(self.mark);
+        self.mark = self.end;
     }
 
     /// What became of them so far.
@@ -71,29 +92,36 @@ impl Window {
         self.end
     }
 
-    /// Packets of the window that have not come, and may yet.
+    /// Packets that have not come, and are not given up.
     pub fn missing_count(&self) -> u64 {
-        let first = self.end.saturating_sub(self.reach());
-        let here: u64 = self.bits.iter().map(|word| u64::from(word.count_ones())).sum();
-        (self.end - first).saturating_sub(here)
+        (self.settled..self.end).filter(|number| !self.has(*number)).count() as u64
     }
 
     fn slide(&mut self, end: u64) {
         let len = self.reach();
         // Numbers that leave, and were in the window at some time.
-        let leaving = self.end.saturating_sub(len)..end.saturating_sub(len).min(self.end);
-        for number in leaving {
+        let first = self.end.saturating_sub(len);
+        let left = end.saturating_sub(len).min(self.end);
+        self.settle_to(left);
+        for number in first..left {
             let (word, bit) = self.place(number);
-            let is_here = self.bits[word] & bit != 0;
             self.bits[word] &= !bit;
-            self.leave(is_here, 1);
         }
         // Numbers that were never in it.
         let passed = end.saturating_sub(len).saturating_sub(self.end);
         if passed > 0 {
             self.leave(false, passed);
+            self.settled += passed;
         }
         self.end = end;
+    }
+
+    /// Counts those below a number of the window.
+    fn settle_to(&mut self, end: u64) {
+        for number in self.settled..end {
+            self.leave(self.has(number), 1);
+        }
+        self.settled = self.settled.max(end);
     }
 
     fn leave(&mut self, is_here: bool, count: u64) {
@@ -167,6 +195,30 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_come_between_two_calls_is_lost_however_few_there_are() {
+        let mut window = window([0, 1, 4, 6]);
+
+        window.settle();
+        assert_eq!((window.loss().lost, window.missing_count()), (0, 3));
+        // One of them was held up, and is in time.
+        window.note(3);
+        window.note(8);
+        window.settle();
+        assert_eq!((window.loss().lost, window.missing_count()), (2, 1));
+        assert_eq!(window.loss().bursts[0], 2);
+        window.settle();
+        // One is too late to be taken back, and none is counted twice.
+        window.note(2);
+        for number in 9..3000 {
+            window.note(number);
+        }
+
+        let loss = window.loss();
+        assert_eq!((loss.received, loss.lost, loss.late), (2998, 3, 1));
+        assert_eq!((loss.bursts[0], loss.bursts[1]), (3, 0));
+    }
+
+    #[test]
     fn a_leap_costs_no_more_than_the_window_is_long() {
         let mut window = window([7]);
 
@@ -198,6 +250,9 @@ mod tests {
             let mut next = random() % 1000;
             for _ in 0..5000 {
                 next += [1, 1, 1, 2, 30, 2000][(random() % 6) as usize];
+                if random() % 50 == 0 {
+                    window.settle();
+                }
                 let number = next - random() % next.min(40);
                 if came.insert(number) {
                     assert!(window.is_new(number) || number + 1024 < window.end());
@@ -213,7 +268,7 @@ mod tests {
             let loss = window.loss();
             assert_eq!(loss.received, came.len() as u64);
             let missing = loss.lost + window.missing_count();
-            assert_eq!(missing + loss.received, window.end());
+            assert_eq!(missing + loss.received, window.end() + loss.late);
         }
     }
 }
