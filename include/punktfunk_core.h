@@ -68,6 +68,8 @@ typedef enum punktfunk_status {
     PUNKTFUNK_STATUS_EXHAUSTED = -9,
     // As many sessions or links are open as can be.
     PUNKTFUNK_STATUS_TOO_MANY = -10,
+    // The phase before has not begun yet.
+    PUNKTFUNK_STATUS_EARLY = -11,
     // An earlier call on this session or link ended in a defect. It can only be closed.
     PUNKTFUNK_STATUS_BROKEN = -98,
     // A defect of the library ended this call.
@@ -159,8 +161,10 @@ typedef struct punktfunk_stats {
     uint64_t packets_received;
     // Bytes of their datagrams.
     uint64_t bytes_received;
-    // Packets of the peer that did not come, and are too old to come yet.
+    // Packets of the peer that have not come in time.
     uint64_t packets_dropped;
+    // Packets that came after all when they were counted as dropped. They are received ones too.
+    uint64_t packets_late;
     // Packets of the peer that have not come yet and may.
     uint64_t packets_missing;
     // How often so many of these in a row were dropped: 1, 2 to 3, 4 to 7, and so on; the last
@@ -313,8 +317,9 @@ int32_t punktfunk_session_handle_datagrams(punktfunk_session session,
 int32_t punktfunk_session_next_send_phase(punktfunk_session session,
                                           const struct punktfunk_keys *next);
 
-// Opens what comes under the next keys too from now on, and no more what was sealed under those
-// before the last. Returns 0.
+// Has the keys of the peer's next phase ready, which begins with the first datagram that is sealed
+// under them. One phase at a time: until it has begun, those behind it return
+// PUNKTFUNK_STATUS_EARLY. Returns 0.
 int32_t punktfunk_session_next_receive_phase(punktfunk_session session,
                                              const struct punktfunk_keys *next);
 

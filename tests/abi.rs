@@ -161,6 +161,27 @@ fn declared() -> Vec<&'static str> {
 }
 
 #[test]
+fn the_manual_has_every_function() {
+    for name in declared() {
+        let shows = |line: &str| {
+            let mut words = line.split(' ');
+            matches!(words.next(), Some(".Fn" | ".Fo")) && words.next() == Some(name)
+        };
+        assert!(MANUAL.lines().any(shows), "{name}");
+    }
+}
+
+#[test]
+fn the_header_is_one_of_cpp_too() {
+    let source = scratch("cpp").join("empty.cc");
+    fs::write(&source, "#include <punktfunk_core.h>\n").unwrap();
+
+    let mut cpp = Command::new("c++");
+    cpp.args(["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]);
+    said(cpp.arg(root().join("include")).arg(source));
+}
+
+#[test]
 fn no_function_lets_a_panic_out() {
     let source = fs::read_to_string(root().join("src/abi/exports.rs")).unwrap();
     let functions = source.split("#[unsafe(no_mangle)]\n").skip(1);

@@ -4,17 +4,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::session::Settings;
+use super::session::{Receiver, Settings};
+use super::status::Status;
 use super::structs::{EVENT_LOST, EVENT_UNIT, Event, UNIT_ANCHOR, UNIT_IDR};
 use crate::proto::packet::native::header::{FrameHeader, Kind};
 use crate::proto::packet::native::reassemble::{self, Limits, Reassembler};
-use crate::proto::packet::native::seal::{Keys, Opener, Sealer};
+use crate::proto::packet::native::seal::{Keys, Sealer};
 use crate::proto::packet::stats::{Histograms, Stats};
 
 /// See the module.
 pub(super) struct Client {
     sealer: Sealer,
-    opener: Opener,
+    receiver: Receiver,
     reassembler: Reassembler,
     /// Stands for the caller's 0.
     epoch: Instant,
@@ -34,7 +35,7 @@ impl Client {
         };
         Client {
             sealer: Sealer::new(&settings.send),
-            opener: Opener::new(&settings.receive, settings.window_len),
+            receiver: Receiver::new(settings),
             reassembler: Reassembler::new(limits),
             epoch,
             stats: Stats::default(),
@@ -44,10 +45,8 @@ impl Client {
 
     /// Takes a datagram of the host, unless it is refused.
     pub(super) fn handle_datagram(&mut self, datagram: &mut [u8], now_us: u64) -> bool {
-        let (len, now) = (datagram.len(), self.instant(now_us));
-        let opened = self.opener.open(datagram);
-        self.stats.note_opened(&opened, len);
-        let Ok(opened) = opened else {
+        let now = self.instant(now_us);
+        let Some(opened) = self.receiver.open(datagram, &mut self.stats, now_us) else {
             return false;
         };
         match opened.kind {
@@ -108,8 +107,8 @@ impl Client {
         self.sealer.next_phase(keys);
     }
 
-    pub(super) fn next_receive_phase(&mut self, keys: &Keys) {
-        self.opener.next_phase(keys);
+    pub(super) fn next_receive_phase(&mut self, keys: &Keys) -> Result<(), Status> {
+        self.receiver.next_phase(keys)
     }
 
     pub(super) fn note_send_dropped(&mut self, count: u64) {
@@ -118,8 +117,7 @@ impl Client {
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        let window = self.opener.window();
-        stats.set_loss(&window.loss(), window.missing_count());
+        self.receiver.fill(&mut stats);
         stats.set_reassembly(&self.reassembler.counters());
         stats.set_histograms(&self.histograms);
         stats.jitter_us = self.reassembler.delay().jitter_us();

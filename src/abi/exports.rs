@@ -124,8 +124,9 @@ pub unsafe extern "C" fn punktfunk_session_next_send_phase(
     })
 }
 
-/// Opens what comes under the next keys too from now on, and no more what was sealed under those
-/// before the last. Returns 0.
+/// Has the keys of the peer's next phase ready, which begins with the first datagram that is sealed
+/// under them. One phase at a time: until it has begun, those behind it return
+/// PUNKTFUNK_STATUS_EARLY. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_session_next_receive_phase(
     session: SessionHandle,
@@ -135,7 +136,7 @@ pub unsafe extern "C" fn punktfunk_session_next_receive_phase(
         // SAFETY: the promise of the module.
         let next = keys(&unsafe { value(next) }?);
         SESSIONS.with(session, |session| {
-            session.next_receive_phase(&next);
+            session.next_receive_phase(&next)?;
             Ok(0)
         })
     })
@@ -179,13 +180,14 @@ pub unsafe extern "C" fn punktfunk_host_submit(
             (unit, bytes(unit.bytes, unit.len)?)
         };
         // SAFETY: the promise of the module.
-        let out = unsafe { Out::new(index) };
+        let out = match unsafe { Out::new(index) } {
+            Err(Status::Null) => None,
+            out => Some(out?),
+        };
         let number =
             SESSIONS.with(session, |session| session.host()?.submit(&unit, bytes, now_us))?;
-        match out {
-            Ok(out) => out.put(number),
-            Err(Status::Null) => {}
-            Err(status) => return Err(status),
+        if let Some(out) = out {
+            out.put(number);
         }
         Ok(0)
     })

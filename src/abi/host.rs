@@ -2,19 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use super::session::Settings;
+use super::session::{Receiver, Settings};
 use super::status::Status;
 use super::structs::{UNIT_ANCHOR, UNIT_IDR, Unit};
 use crate::proto::packet::native::header::{FrameHeader, FramePrefix};
 use crate::proto::packet::native::packetize::{self, Packetizer, Shape};
-use crate::proto::packet::native::seal::{Keys, Opener};
+use crate::proto::packet::native::seal::Keys;
 use crate::proto::packet::stats::{Histograms, Stats};
 use crate::proto::units::FrameIndex;
 
 /// See the module.
 pub(super) struct Host {
     packetizer: Packetizer,
-    opener: Opener,
+    receiver: Receiver,
     unit_len_max: usize,
     /// The last access unit, whose memory stays.
     bytes: Vec<u8>,
@@ -55,7 +55,7 @@ impl Host {
         };
         Host {
             packetizer: Packetizer::new(shape, &settings.send),
-            opener: Opener::new(&settings.receive, settings.window_len),
+            receiver: Receiver::new(settings),
             unit_len_max: settings.unit_len_max,
             bytes: Vec::new(),
             under_way: None,
@@ -157,11 +157,8 @@ impl Host {
     }
 
     /// Datagrams of clients are opened and counted.
-    pub(super) fn handle_datagram(&mut self, datagram: &mut [u8]) -> bool {
-        let len = datagram.len();
-        let opened = self.opener.open(datagram);
-        self.stats.note_opened(&opened, len);
-        opened.is_ok()
+    pub(super) fn handle_datagram(&mut self, datagram: &mut [u8], now_us: u64) -> bool {
+        self.receiver.open(datagram, &mut self.stats, now_us).is_some()
     }
 
     pub(super) fn set_parity_percent(&mut self, percent: u8) {
@@ -172,8 +169,8 @@ impl Host {
         self.packetizer.sealer().next_phase(keys);
     }
 
-    pub(super) fn next_receive_phase(&mut self, keys: &Keys) {
-        self.opener.next_phase(keys);
+    pub(super) fn next_receive_phase(&mut self, keys: &Keys) -> Result<(), Status> {
+        self.receiver.next_phase(keys)
     }
 
     pub(super) fn note_send_dropped(&mut self, count: u64) {
@@ -182,8 +179,7 @@ impl Host {
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        let window = self.opener.window();
-        stats.set_loss(&window.loss(), window.missing_count());
+        self.receiver.fill(&mut stats);
         stats.set_histograms(&self.histograms);
         stats
     }

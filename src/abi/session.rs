@@ -13,13 +13,15 @@ use crate::proto::gamestream::secret::Secret;
 use crate::proto::packet::native::header::shard_len;
 use crate::proto::packet::native::packetize::{BLOCK_DATA_MAX, UNIT_LEN_MAX};
 use crate::proto::packet::native::reassemble::FRAME_COUNT_MAX;
-use crate::proto::packet::native::seal::Keys;
+use crate::proto::packet::native::seal::{Keys, Opened, Opener};
 use crate::proto::packet::stats::Stats;
 
 /// What UDP carries.
 const DATAGRAM_LEN_MAX: usize = 65_507;
 const PATIENCE_US_MAX: u32 = 1_000_000;
 const WINDOW_LEN_MAX: usize = 1 << 20;
+/// So long a packet is waited for, and up to as long again, before it counts as dropped.
+const SETTLE_US: u64 = 50_000;
 
 /// One end.
 pub(super) enum Session {
@@ -108,7 +110,7 @@ impl Session {
     pub(super) fn handle_datagram(&mut self, datagram: &mut [u8], now_us: u64) -> bool {
         match self {
             Session::Client(client) => client.handle_datagram(datagram, now_us),
-            Session::Host(host) => host.handle_datagram(datagram),
+            Session::Host(host) => host.handle_datagram(datagram, now_us),
         }
     }
 
@@ -119,7 +121,7 @@ impl Session {
         }
     }
 
-    pub(super) fn next_receive_phase(&mut self, keys: &Keys) {
+    pub(super) fn next_receive_phase(&mut self, keys: &Keys) -> Result<(), Status> {
         match self {
             Session::Client(client) => client.next_receive_phase(keys),
             Session::Host(host) => host.next_receive_phase(keys),
@@ -138,6 +140,46 @@ impl Session {
             Session::Client(client) => client.stats(),
             Session::Host(host) => host.stats(),
         }
+    }
+}
+
+/// Opens what one end receives, and counts it.
+pub(super) struct Receiver {
+    opener: Opener,
+    settled_us: u64,
+}
+
+impl Receiver {
+    pub(super) fn new(settings: &Settings) -> Receiver {
+        let opener = Opener::new(&settings.receive, settings.window_len);
+        Receiver { opener, settled_us: 0 }
+    }
+
+    pub(super) fn open<'a>(
+        &mut self,
+        datagram: &'a mut [u8],
+        stats: &mut Stats,
+        now_us: u64,
+    ) -> Option<Opened<'a>> {
+        let len = datagram.len();
+        let opened = self.opener.open(datagram);
+        stats.note_opened(&opened, len);
+        if now_us >= self.settled_us.saturating_add(SETTLE_US) {
+            self.settled_us = now_us;
+            self.opener.settle();
+        }
+        opened.ok()
+    }
+
+    pub(super) fn next_phase(&mut self, keys: &Keys) -> Result<(), Status> {
+        self.opener.wanted_phase().ok_or(Status::Early)?;
+        self.opener.set_next_keys(keys);
+        Ok(())
+    }
+
+    pub(super) fn fill(&self, stats: &mut Stats) {
+        let window = self.opener.window();
+        stats.set_loss(&window.loss(), window.missing_count());
     }
 }
 

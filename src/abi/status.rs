@@ -33,6 +33,8 @@ pub enum Status {
     Exhausted = -9,
     /// As many sessions or links are open as can be.
     TooMany = -10,
+    /// The phase before has not begun yet.
+    Early = -11,
     /// An earlier call on this session or link ended in a defect. It can only be closed.
     Broken = -98,
     /// A defect of the library ended this call.
@@ -40,7 +42,7 @@ pub enum Status {
 }
 
 /// All of them.
-const ALL: [(Status, &CStr); 12] = [
+const ALL: [(Status, &CStr); 13] = [
     (Status::Null, c"null pointer"),
     (Status::StructSize, c"struct_size too small, or unknown members are set"),
     (Status::Value, c"value out of range"),
@@ -51,6 +53,7 @@ const ALL: [(Status, &CStr); 12] = [
     (Status::Room, c"no room for a datagram"),
     (Status::Exhausted, c"key or numbers used up"),
     (Status::TooMany, c"too many sessions or links"),
+    (Status::Early, c"phase before has not begun yet"),
     (Status::Broken, c"broken by an earlier defect"),
     (Status::Defect, c"defect of the library"),
 ];

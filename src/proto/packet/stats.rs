@@ -42,8 +42,10 @@ pub struct Stats {
     pub packets_received: u64,
     /// Bytes of their datagrams.
     pub bytes_received: u64,
-    /// Packets of the peer that did not come, and are too old to come yet.
+    /// Packets of the peer that have not come in time.
     pub packets_dropped: u64,
+    /// Packets that came after all when they were counted as dropped. They are received ones too.
+    pub packets_late: u64,
     /// Packets of the peer that have not come yet and may.
     pub packets_missing: u64,
     /// How often so many of these in a row were dropped: 1, 2 to 3, 4 to 7, and so on; the last
@@ -122,6 +124,7 @@ impl Default for Stats {
             packets_received: 0,
             bytes_received: 0,
             packets_dropped: 0,
+            packets_late: 0,
             packets_missing: 0,
             burst_counts: [0; 16],
             refused_header: 0,
@@ -167,6 +170,7 @@ impl Stats {
     pub fn set_loss(&mut self, loss: &Loss, missing_count: u64) {
         self.packets_received = loss.received;
         self.packets_dropped = loss.lost;
+        self.packets_late = loss.late;
         self.packets_missing = missing_count;
         self.burst_counts = loss.bursts;
     }

@@ -68,7 +68,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A key at work.
+/// A key.
 struct Phase {
     number: u32,
     key: LessSafeKey,
@@ -176,8 +176,13 @@ pub struct Opened<'a> {
 
 /// Opens what one end receives.
 pub struct Opener {
-    /// The newest, and the one before it while its last packets may be on their way.
-    phases: [Option<Phase>; 2],
+    /// The one before, while its last packets may be on their way.
+    before: Option<Phase>,
+    current: Phase,
+    /// The one behind, so that the sender may begin it at any time.
+    next: Option<Phase>,
+    /// The least number that was opened in the current phase: all of the one before are less.
+    first: u64,
     window: Window,
 }
 
@@ -191,20 +196,39 @@ impl Opener {
     /// Opens what is sealed under these keys, which are of phase 0. No packet is taken twice, and
     /// none that is older than so many others.
     pub fn new(keys: &Keys, window_len: usize) -> Opener {
-        Opener { phases: [Some(Phase::new(0, keys)), None], window: Window::new(window_len) }
+        Opener {
+            before: None,
+            current: Phase::new(0, keys),
+            next: None,
+            first: NUMBER_END,
+            window: Window::new(window_len),
+        }
     }
 
-    /// Packets of the next phase can be opened from now on, those of this one still, and those of
-    /// the one before no more.
-    pub fn next_phase(&mut self, keys: &Keys) {
-        let number = self.phases[0].as_ref().map_or(0, |phase| phase.number.wrapping_add(1));
-        self.phases.swap(0, 1);
-        self.phases[0] = Some(Phase::new(number, keys));
+    /// The phase of which it wants the keys now, so that they are there before the first packet is:
+    /// at the beginning, and whenever the sender has begun the next one.
+    pub fn wanted_phase(&self) -> Option<u32> {
+        self.next.is_none().then(|| self.current.number.wrapping_add(1))
+    }
+
+    /// Takes the keys of [`Opener::wanted_phase`].
+    pub fn set_next_keys(&mut self, keys: &Keys) {
+        self.next = Some(Phase::new(self.current.number.wrapping_add(1), keys));
+    }
+
+    /// The phase of the newest packets.
+    pub fn phase(&self) -> u32 {
+        self.current.number
     }
 
     /// Which packets have come.
     pub fn window(&self) -> &Window {
         &self.window
+    }
+
+    /// Takes what has not come by the last time this was called as lost: see [`Window::settle`].
+    pub fn settle(&mut self) {
+        self.window.settle();
     }
 
     /// Opens a datagram in place. What is refused may have been overwritten.
@@ -213,9 +237,8 @@ impl Opener {
         if datagram.len() < PACKET_HEADER_LEN + TAG_LEN {
             return Err(Error::Header(header::Error::TooShort));
         }
-        let mut phases = self.phases.iter().flatten();
-        let phase = phases.find(|phase| phase.number as u8 == header.phase);
-        let phase = phase.ok_or(Error::Phase(header.phase))?;
+        let phase = self.phase_of(&header).ok_or(Error::Phase(header.phase))?;
+        let number = phase.number;
         if !self.window.is_new(header.number) {
             return Err(Error::Replay);
         }
@@ -225,7 +248,22 @@ impl Opener {
             .open_in_place(phase.nonce(header.number), Aad::from(front), sealed)
             .map_err(|_| Error::Tag)?;
         self.window.note(header.number);
+        if number == self.current.number.wrapping_add(1) {
+            let next = self.next.take().expect("it has opened this packet");
+            self.before = Some(std::mem::replace(&mut self.current, next));
+            self.first = header.number;
+        } else if number == self.current.number {
+            self.first = self.first.min(header.number);
+        }
         Ok(Opened { kind: header.kind, number: header.number, payload })
+    }
+
+    /// What a packet that says so is to be opened with. Those of the phase before have less numbers
+    /// than those of this one.
+    fn phase_of(&self, header: &PacketHeader) -> Option<&Phase> {
+        let before = self.before.as_ref().filter(|_| header.number < self.first);
+        let phases = [Some(&self.current), before, self.next.as_ref()];
+        phases.into_iter().flatten().find(|phase| phase.number as u8 == header.phase)
     }
 }
 
@@ -279,23 +317,75 @@ mod tests {
     }
 
     #[test]
-    fn two_phases_are_open_at_a_time_and_numbers_go_on() {
+    fn the_next_phase_begins_with_its_first_packet_and_numbers_go_on() {
         let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
         let mut of_phases = Vec::new();
-        for phase in 0..3 {
-            of_phases.push([0, 1].map(|_| sealed(&mut sealer, &[phase])));
+        for phase in 0..4 {
+            of_phases.push([0, 1, 2].map(|_| sealed(&mut sealer, &[phase])));
             sealer.next_phase(&keys(phase + 2));
         }
         let open = |opener: &mut Opener, phase: usize, index: usize| {
             opener.open(&mut of_phases[phase][index].clone()).map(|opened| opened.number)
         };
 
+        assert_eq!(opener.wanted_phase(), Some(1));
         assert_eq!(open(&mut opener, 1, 0), Err(Error::Phase(1)));
-        opener.next_phase(&keys(2));
-        assert_eq!((open(&mut opener, 1, 0), open(&mut opener, 0, 0)), (Ok(2), Ok(0)));
-        opener.next_phase(&keys(3));
-        assert_eq!(open(&mut opener, 0, 1), Err(Error::Phase(0)));
-        assert_eq!((open(&mut opener, 2, 1), open(&mut opener, 1, 1)), (Ok(5), Ok(3)));
+        opener.set_next_keys(&keys(2));
+        assert_eq!((opener.wanted_phase(), opener.phase()), (None, 0));
+        assert_eq!((open(&mut opener, 0, 0), opener.phase()), (Ok(0), 0));
+        // The second of the new phase overtakes the first, and one of the old.
+        assert_eq!((open(&mut opener, 1, 1), opener.phase()), (Ok(4), 1));
+        assert_eq!((open(&mut opener, 1, 0), open(&mut opener, 0, 1)), (Ok(3), Ok(1)));
+        assert_eq!(open(&mut opener, 2, 0), Err(Error::Phase(2)));
+        assert_eq!(opener.wanted_phase(), Some(2));
+        opener.set_next_keys(&keys(3));
+        assert_eq!((open(&mut opener, 2, 2), opener.phase()), (Ok(8), 2));
+        assert_eq!(
+            (open(&mut opener, 0, 2), open(&mut opener, 1, 2)),
+            (Err(Error::Phase(0)), Ok(5))
+        );
+    }
+
+    #[test]
+    fn a_forgery_begins_no_phase_and_an_old_key_seals_nothing_new() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+        let mut old = Sealer::new(&keys(1));
+        opener.set_next_keys(&keys(2));
+        let mut forged = sealed(&mut sealer, b"first");
+        forged[1] = 1;
+        assert_eq!(opener.open(&mut forged), Err(Error::Tag));
+        assert_eq!(opener.phase(), 0);
+
+        sealer.next_phase(&keys(2));
+        let mut begins = sealed(&mut sealer, b"second");
+        assert_eq!(opener.open(&mut begins).map(|opened| opened.number), Ok(1));
+
+        old.number = 2;
+        assert_eq!(opener.open(&mut sealed(&mut old, b"third")), Err(Error::Phase(0)));
+        old.number = 0;
+        assert!(opener.open(&mut sealed(&mut old, b"first")).is_ok());
+    }
+
+    #[test]
+    fn a_nonce_is_never_used_twice_over_three_hundred_phases() {
+        let (mut sealer, mut opener) = (Sealer::new(&keys(0)), Opener::new(&keys(0), 0));
+        for phase in 0..300_u32 {
+            // Due long before the key is used up, in time for the other end.
+            sealer.short_count = SHORT_COUNT_MAX / 2 - 1;
+            assert!(!sealer.is_key_due());
+            let number = sealer.number();
+            let mut datagram = sealed(&mut sealer, b"payload");
+            assert!(sealer.is_key_due());
+            assert_eq!(number, u64::from(phase));
+            assert_eq!(opener.open(&mut datagram).map(|opened| opened.number), Ok(number));
+            assert_eq!((sealer.phase(), opener.phase()), (phase, phase));
+
+            let keys = keys(phase as u8 ^ 0x5a);
+            let wanted = opener.wanted_phase();
+            assert_eq!(wanted, Some(phase + 1));
+            opener.set_next_keys(&keys);
+            sealer.next_phase(&keys);
+        }
     }
 
     #[test]
