@@ -14,6 +14,7 @@ mod grants;
 mod http;
 mod mdns;
 mod native;
+mod plane;
 mod rtsp;
 
 /// One parser.
@@ -29,7 +30,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 20] = [
+pub const PARSERS: [Parser; 21] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser {
         name: "certificate",
@@ -79,6 +80,7 @@ pub const PARSERS: [Parser; 20] = [
         check: certificates::check_pem,
         thousands: 10,
     },
+    Parser { name: "ping", seeds: plane::ping_seeds, check: plane::check_ping, thousands: 6 },
     Parser { name: "query", seeds: http::query_seeds, check: http::check_query, thousands: 12 },
     Parser {
         name: "request",

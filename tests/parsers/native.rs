@@ -30,9 +30,10 @@ fn header() -> ShardHeader {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let vector = include_str!("../vectors/native/video");
-    let datagrams = vector.lines().filter_map(|line| line.split_once(' '));
-    let datagrams = datagrams.filter(|(name, _)| ["datagram", "ping"].contains(name));
+    let vectors = [include_str!("../vectors/native/video"), include_str!("../vectors/native/ping")];
+    let lines = vectors.into_iter().flat_map(str::lines);
+    let datagrams = lines.filter_map(|line| line.split_once(' '));
+    let datagrams = datagrams.filter(|(name, _)| ["datagram", "ping", "answer"].contains(name));
     let bytes = |hex: &str| {
         let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
         pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect::<Vec<u8>>()

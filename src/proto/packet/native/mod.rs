@@ -16,6 +16,7 @@ pub mod delay;
 mod frame;
 pub mod header;
 pub mod packetize;
+pub mod path;
 pub mod reassemble;
 pub mod seal;
 pub mod window;

@@ -1,0 +1,114 @@
+//! Pings, sound and probes of punktfunk/1 are those of the vectors, and none asks for memory.
+
+#[path = "support/counting.rs"]
+mod counting;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use counting::COUNT;
+use punktfunk_core::net::clock;
+use punktfunk_core::proto::gamestream::secret::Secret;
+use punktfunk_core::proto::packet::native::header::Kind;
+use punktfunk_core::proto::packet::native::path::{
+    Answer, ClientEvent, ClientPath, HostEvent, HostPath, Ping, Token,
+};
+use punktfunk_core::proto::packet::native::seal::{Keys, Opener, Sealer};
+
+/// A file of tests/vectors/native, a name and a value a line.
+struct Vector(&'static str);
+
+impl Vector {
+    fn all(&self, name: &str) -> Vec<&'static str> {
+        let named = self.0.lines().filter_map(|line| line.split_once(' '));
+        named.filter(|(it, _)| *it == name).map(|(_, value)| value).collect()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.all(name)[0].parse().unwrap()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        hex(self.all(name)[0])
+    }
+
+    fn keys(&self, key: &str, iv: &str) -> Keys {
+        Keys {
+            key: Secret::new(self.bytes(key).try_into().unwrap()),
+            iv: Secret::new(self.bytes(iv).try_into().unwrap()),
+        }
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+}
+
+fn keys(number: u8) -> Keys {
+    Keys { key: Secret::new([number; 16]), iv: Secret::new([number ^ 0xaa; 12]) }
+}
+
+#[test]
+fn pings_are_those_of_the_vectors() {
+    let vector = Vector(include_str!("vectors/native/ping"));
+    let (sent_us, host_us) = (vector.number("sent_us"), vector.number("host_us"));
+    let token = Token::new(vector.bytes("token").try_into().unwrap()).unwrap();
+    let client_keys = vector.keys("client_key", "client_iv");
+    let (mut client, mut at_host) = (Sealer::new(&client_keys), Opener::new(&client_keys, 0));
+    let mut at_client = Opener::new(&vector.keys("host_key", "host_iv"), 0);
+
+    for (name, token) in [("ping", None), ("ping_token", Some(token))] {
+        let ping = Ping { sent_us, token };
+        let mut datagram = vector.bytes(name);
+        assert_eq!(ping.seal(&mut client).unwrap().to_vec(), datagram);
+        let opened = at_host.open(&mut datagram).unwrap();
+        assert_eq!((opened.kind, Ping::parse(opened.payload)), (Kind::Ping, Ok(ping)));
+    }
+    for (name, has_media, number) in
+        [("answer", false, 0x12_3456), ("answer_media", true, 0x12_3457)]
+    {
+        let answer = Answer { sent_us, host_us, has_media, token };
+        let mut datagram = vector.bytes(name);
+        let opened = at_client.open(&mut datagram).unwrap();
+        assert_eq!((opened.kind, opened.number), (Kind::Ping, number));
+        assert_eq!(
+            (Answer::parse(opened.payload), opened.payload),
+            (Ok(answer), &mut answer.emit()[..])
+        );
+    }
+}
+
+#[test]
+fn a_thousand_pings_over_both_ends_ask_for_no_memory() {
+    let (mut client_sealer, mut at_host) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    let (mut host_sealer, mut at_client) = (Sealer::new(&keys(2)), Opener::new(&keys(2), 0));
+    let mut now = clock::now();
+    let (mut host, mut client) = (HostPath::default(), ClientPath::new(now));
+    let counts_at_all = COUNT.get() > 0;
+    let before = COUNT.get();
+    let (mut moves, mut opens) = (0, 0);
+
+    for round in 0..2000_u16 {
+        now = client.poll_timeout().max(now);
+        let Some(ping) = client.poll_ping(now, 7) else { continue };
+        let mut datagram = ping.seal(&mut client_sealer).unwrap();
+        let opened = at_host.open(&mut datagram).unwrap();
+        // Every now and then it is somewhere else.
+        let from = SocketAddr::from(([192, 0, 2, (round / 20) as u8], 1));
+        let token = Token::new([1 + (round % 200) as u8; 16]).unwrap();
+        let outcome = host.handle_ping(from, opened.number, opened.payload, token, now, 7).unwrap();
+        moves += u32::from(matches!(outcome.event, Some(HostEvent::Moved(_))));
+        now += Duration::from_millis(5);
+        if let Some(answer) = outcome.answer {
+            let mut datagram = answer.seal(&mut host_sealer).unwrap();
+            let opened = at_client.open(&mut datagram).unwrap();
+            let (event, _) = client.handle_answer(opened.number, opened.payload, now, 8).unwrap();
+            opens += u32::from(event == Some(ClientEvent::Opened));
+        }
+    }
+
+    assert!(counts_at_all);
+    assert_eq!(COUNT.get() - before, 0);
+    assert_eq!((moves, opens), (99, 100));
+}

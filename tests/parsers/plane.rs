@@ -1,0 +1,84 @@
+//! Pings, sound and probes of punktfunk/1.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use punktfunk_core::proto::packet::native::path::{
+    Answer, ClientPath, HostEvent, HostPath, PING_LEN, Ping, Token,
+};
+
+/// Payloads, and what comes to a host: where each is from, its number, a byte for the time that
+/// passes, and the ping.
+pub fn ping_seeds() -> Vec<Vec<u8>> {
+    let token = |byte: u8| Token::new([byte; 16]).unwrap();
+    let ping = |token: Option<Token>| Ping { sent_us: 7, token }.emit();
+    let answer = Answer { sent_us: 7, host_us: 8, has_media: true, token: token(9) }.emit();
+    let step = |from: u8, number: u8, token: Option<Token>| {
+        [&[from, number, 1][..], &ping(token)].concat()
+    };
+    vec![
+        ping(None).to_vec(),
+        ping(Some(token(1))).to_vec(),
+        answer.to_vec(),
+        // The first token is of ones, the second of twos.
+        [step(1, 1, None), step(1, 2, Some(token(1)))].concat(),
+        [step(1, 1, None), step(2, 2, None), step(2, 3, Some(token(2)))].concat(),
+        [step(1, 9, None), step(1, 3, Some(token(1))), step(1, 2, Some(token(1)))].concat(),
+    ]
+}
+
+/// What is read is written as it was. Media go only where a token was shown, and no answer is longer
+/// than the ping; a client pings no more often than it may.
+pub fn check_ping(bytes: &[u8]) {
+    if let Ok(ping) = Ping::parse(bytes) {
+        let emitted = ping.emit();
+        assert_eq!((emitted[0], &emitted[8..16]), (bytes[0], &bytes[8..16]));
+        assert_eq!(emitted[24..], bytes[24..PING_LEN]);
+    }
+    if let Ok(answer) = Answer::parse(bytes) {
+        let emitted = answer.emit();
+        assert_eq!((emitted[0], emitted[1]), (bytes[0], bytes[1] & 0x01));
+        assert_eq!(emitted[8..], bytes[8..PING_LEN]);
+    }
+    let (mut rest, mut now, mut client_now) = (bytes, super::epoch(), super::epoch());
+    let (mut host, mut client) = (HostPath::default(), ClientPath::new(client_now));
+    let (mut count, mut newest, mut pinged) = (0_u8, 0, None);
+    while let [from, number, wait, payloads @ ..] = rest {
+        let payload = &payloads[..payloads.len().min(PING_LEN)];
+        rest = &payloads[payload.len()..];
+        now += Duration::from_millis(u64::from(*wait) * 10);
+        count = count.wrapping_add(1).max(1);
+        let fresh = Token::new([count; 16]).unwrap();
+        let address = SocketAddr::from(([192, 0, 2, *from], 1));
+        let before = host.address(now);
+        let taken = host.handle_ping(address, u64::from(*number), payload, fresh, now, 0);
+        let after = host.address(now);
+        let event = taken.as_ref().ok().and_then(|outcome| outcome.event);
+        match event {
+            Some(HostEvent::Moved(to) | HostEvent::Opened(to)) => {
+                // The token was given out before, so it is not the fresh one.
+                let shown = Ping::parse(payload).unwrap().token;
+                assert!(shown.is_some() && shown != Some(fresh));
+                assert!(to == address && after == Some(to) && *number >= newest);
+                newest = *number;
+            }
+            Some(HostEvent::Closed) => panic!("that is what time does"),
+            None => assert_eq!(after, before),
+        }
+        if let Ok(outcome) = taken {
+            assert!(outcome.answer.is_none_or(|answer| answer.emit().len() <= payload.len()));
+        }
+        host.poll_event(now);
+        assert!(host.poll_timeout().is_none_or(|at| at > now && host.address(now).is_some()));
+
+        let _ = client.handle_answer(u64::from(*number), payload, client_now, u64::from(*wait));
+        let at = client.poll_timeout();
+        client_now = at.max(client_now);
+        client.poll_event(client_now);
+        if client.poll_ping(client_now, 0).is_some() {
+            let least = Duration::from_millis(10);
+            assert!(pinged.is_none_or(|pinged| client_now >= pinged + least));
+            pinged = Some(client_now);
+        }
+    }
+}
