@@ -9,6 +9,7 @@ use std::time::Duration;
 use counting::COUNT;
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::gamestream::secret::Secret;
+use punktfunk_core::proto::packet::native::audio::{self, AudioPacketizer, AudioReceiver};
 use punktfunk_core::proto::packet::native::header::Kind;
 use punktfunk_core::proto::packet::native::path::{
     Answer, ClientEvent, ClientPath, HostEvent, HostPath, Ping, Token,
@@ -111,4 +112,75 @@ fn a_thousand_pings_over_both_ends_ask_for_no_memory() {
     assert!(counts_at_all);
     assert_eq!(COUNT.get() - before, 0);
     assert_eq!((moves, opens), (99, 100));
+}
+
+#[test]
+fn sound_is_that_of_the_vectors() {
+    let vector = Vector(include_str!("vectors/native/audio"));
+    let keys = vector.keys("key", "iv");
+    let (mut sealer, mut opener) = (Sealer::new(&keys), Opener::new(&keys, 0));
+    let mut packetizer = AudioPacketizer::new(vector.number("samples").try_into().unwrap());
+    let frames: Vec<Vec<u8>> = vector.all("frame").into_iter().map(hex).collect();
+    let captured: Vec<u64> =
+        vector.all("captured_us").into_iter().map(|it| it.parse().unwrap()).collect();
+    let datagrams: Vec<Vec<u8>> = vector.all("datagram").into_iter().map(hex).collect();
+    let now = clock::now();
+    let mut receiver = AudioReceiver::new(Duration::ZERO);
+
+    for ((frame, captured_us), datagram) in frames.iter().zip(&captured).zip(&datagrams) {
+        assert_eq!(packetizer.packet(frame, *captured_us, &mut sealer), Ok(&datagram[..]));
+    }
+    // The second is lost, and made up for; its time is told to the sample.
+    for index in [0, 2] {
+        let mut datagram = datagrams[index].clone();
+        let opened = opener.open(&mut datagram).unwrap();
+        assert_eq!(opened.kind, Kind::Audio);
+        receiver.handle_payload(opened.payload, now).unwrap();
+    }
+    for (number, (frame, captured_us)) in
+        (1..).zip(frames.iter().zip([1_000_000, 1_005_001, 1_010_001]))
+    {
+        let expected = audio::Frame { number, sample_count: 240, captured_us, bytes: frame };
+        assert_eq!(receiver.poll_event(now), Some(audio::Event::Frame(expected)));
+    }
+    assert_eq!(receiver.poll_event(now), None);
+}
+
+#[test]
+fn sound_over_a_bad_way_asks_for_no_memory() {
+    let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    let mut packetizer = AudioPacketizer::new(240);
+    let mut receiver = AudioReceiver::new(Duration::from_millis(10));
+    let (mut now, mut datagram) = (clock::now(), [0; audio::AUDIO_DATAGRAM_LEN_MAX]);
+    let frame = [7; audio::FRAME_LEN_MAX];
+    let counts_at_all = COUNT.get() > 0;
+    let before = COUNT.get();
+
+    for index in 0..10_000_u64 {
+        let len = 1 + (index * 37) as usize % frame.len();
+        let sent = packetizer.packet(&frame[..len], 5000 * index, &mut sealer).unwrap();
+        // One in ten is lost, and each hundredth time three in a row.
+        if index % 10 == 9 || index % 1000 >= 997 {
+            continue;
+        }
+        let datagram = &mut datagram[..sent.len()];
+        datagram.copy_from_slice(sent);
+        let opened = opener.open(datagram).unwrap();
+        now += Duration::from_millis(5);
+        receiver.handle_payload(opened.payload, now).unwrap();
+        while let Some(event) = receiver.poll_event(now) {
+            if let audio::Event::Frame(got) = event {
+                assert_eq!(
+                    got.bytes,
+                    &frame[..1 + (u64::from(got.number - 1) * 37) as usize % frame.len()]
+                );
+            }
+        }
+    }
+
+    assert!(counts_at_all);
+    assert_eq!(COUNT.get() - before, 0);
+    let counters = receiver.counters();
+    // Of the three in a row, the last is in the packet behind them.
+    assert_eq!((counters.lost, counters.recovered), (18, 999), "{counters:?}");
 }

@@ -30,8 +30,9 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 21] = [
+pub const PARSERS: [Parser; 22] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
+    Parser { name: "audio", seeds: plane::audio_seeds, check: plane::check_audio, thousands: 6 },
     Parser {
         name: "certificate",
         seeds: certificates::certificate_seeds,

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use punktfunk_core::proto::packet::native::audio::{
+    self, AudioPacket, AudioReceiver, FRAME_LEN_MAX,
+};
 use punktfunk_core::proto::packet::native::path::{
     Answer, ClientPath, HostEvent, HostPath, PING_LEN, Ping, Token,
 };
@@ -80,5 +83,51 @@ pub fn check_ping(bytes: &[u8]) {
             assert!(pinged.is_none_or(|pinged| client_now >= pinged + least));
             pinged = Some(client_now);
         }
+    }
+}
+
+/// Payloads of sound, and steps of a receiver: a byte for the time that passes, the length of a
+/// payload in a byte, the payload.
+pub fn audio_seeds() -> Vec<Vec<u8>> {
+    let packet = |number: u32| {
+        let before: &[u8] = if number == 1 { b"" } else { b"before" };
+        let packet =
+            AudioPacket { number, sample_count: 240, captured_us: 9, before, frame: b"frame" };
+        [&packet.emit_header()[..], before, b"frame"].concat()
+    };
+    let step = |number: u32| [&[1, packet(number).len() as u8][..], &packet(number)].concat();
+    vec![
+        packet(1),
+        packet(7),
+        [step(1), step(2), step(3)].concat(),
+        [step(1), step(3), step(2)].concat(),
+        [step(5), step(2), step(900), step(901)].concat(),
+    ]
+}
+
+/// What is read is written as it was. Every frame is told once, in order, and in a bounded time.
+pub fn check_audio(bytes: &[u8]) {
+    if let Ok(packet) = AudioPacket::parse(bytes) {
+        let emitted = [&packet.emit_header()[..], packet.before, packet.frame].concat();
+        assert_eq!(emitted, bytes);
+        assert!(packet.frame.len() <= FRAME_LEN_MAX && packet.before.len() <= FRAME_LEN_MAX);
+    }
+    let patience = Duration::from_millis(10);
+    let mut receiver = AudioReceiver::new(patience);
+    let (mut rest, mut now, mut next) = (bytes, super::epoch(), 1);
+    while let [wait, len, payloads @ ..] = rest {
+        let payload = &payloads[..payloads.len().min((*len).into())];
+        rest = &payloads[payload.len()..];
+        now += Duration::from_micros(u64::from(*wait) * 100);
+        let _ = receiver.handle_payload(payload, now);
+        while let Some(event) = receiver.poll_event(now) {
+            let (first, last) = match event {
+                audio::Event::Frame(frame) => (frame.number, frame.number),
+                audio::Event::Lost(first, last) => (first, last),
+            };
+            assert!(first == next && first <= last);
+            next = last + 1;
+        }
+        assert!(receiver.poll_timeout().is_none_or(|at| at > now && at <= now + patience));
     }
 }

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audio;
 pub mod delay;
 mod frame;
 pub mod header;
