@@ -14,7 +14,9 @@ use punktfunk_core::proto::packet::native::header::Kind;
 use punktfunk_core::proto::packet::native::path::{
     Answer, ClientEvent, ClientPath, HostEvent, HostPath, Ping, Token,
 };
+use punktfunk_core::proto::packet::native::probe::{ProbeHeader, ProbeReceiver, ProbeSender};
 use punktfunk_core::proto::packet::native::seal::{Keys, Opener, Sealer};
+use punktfunk_core::proto::units::Kbps;
 
 /// A file of tests/vectors/native, a name and a value a line.
 struct Vector(&'static str);
@@ -183,4 +185,55 @@ fn sound_over_a_bad_way_asks_for_no_memory() {
     let counters = receiver.counters();
     // Of the three in a row, the last is in the packet behind them.
     assert_eq!((counters.lost, counters.recovered), (18, 999), "{counters:?}");
+}
+
+#[test]
+fn probes_are_those_of_the_vectors() {
+    let vector = Vector(include_str!("vectors/native/probe"));
+    let keys = vector.keys("key", "iv");
+    let (test, sent_us) = (vector.number("test") as u32, vector.number("sent_us"));
+    let index = vector.number("index");
+    let mut expected = vector.bytes("datagram");
+    let second = Duration::from_secs(1);
+    let len = expected.len() as u16;
+    let mut sender = ProbeSender::new(test, Kbps(1000), second, len, clock::now());
+    let mut datagram = expected.clone();
+
+    // Those before it are sealed by another, so that its number is 0.
+    let mut before = Sealer::new(&keys);
+    for _ in 0..index {
+        sender.datagram(&mut datagram, &mut before, 0).unwrap();
+    }
+    sender.datagram(&mut datagram, &mut Sealer::new(&keys), sent_us).unwrap();
+
+    assert_eq!(datagram, expected);
+    let mut opener = Opener::new(&keys, 0);
+    let opened = opener.open(&mut expected).unwrap();
+    let header = ProbeHeader { test, index: index as u32, sent_us };
+    assert_eq!((opened.kind, ProbeHeader::parse(opened.payload)), (Kind::Probe, Ok(header)));
+}
+
+#[test]
+fn a_speed_test_asks_for_no_memory() {
+    let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    let (mut now, mut datagram) = (clock::now(), [0; 1452]);
+    let counts_at_all = COUNT.get() > 0;
+    let before = COUNT.get();
+
+    let second = Duration::from_secs(1);
+    let mut sender = ProbeSender::new(1, Kbps(100_000), second, 1452, now);
+    let mut receiver = ProbeReceiver::new(1);
+    loop {
+        for _ in 0..sender.poll_due(now) {
+            sender.datagram(&mut datagram, &mut sealer, 7).unwrap();
+            let opened = opener.open(&mut datagram).unwrap();
+            receiver.handle_payload(opened.payload, now, 7).unwrap();
+        }
+        let Some(next) = sender.poll_timeout() else { break };
+        now = next;
+    }
+
+    assert!(counts_at_all);
+    assert_eq!(COUNT.get() - before, 0);
+    assert_eq!(receiver.report(Some(&sender.sent())).received, 100_000_000 / 8 / 1452 + 1);
 }

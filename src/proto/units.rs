@@ -25,3 +25,21 @@ impl Ticks90k {
         Ticks90k((time.as_micros() * 9 / 100) as u32)
     }
 }
+
+/// A rate of 1000 bits in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kbps(pub u32);
+
+impl Kbps {
+    /// Of so many bytes in that time; 0 where there is none.
+    pub fn of(bytes: u64, time: Duration) -> Kbps {
+        let rate = (u128::from(bytes) * 8_000_000).checked_div(time.as_nanos()).unwrap_or(0);
+        Kbps(u32::try_from(rate).unwrap_or(u32::MAX))
+    }
+}
+
+impl fmt::Display for Kbps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} kbps", self.0)
+    }
+}

@@ -30,7 +30,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 22] = [
+pub const PARSERS: [Parser; 23] = [
     Parser { name: "api", seeds: api::seeds, check: api::check, thousands: 12 },
     Parser { name: "audio", seeds: plane::audio_seeds, check: plane::check_audio, thousands: 6 },
     Parser {
@@ -82,6 +82,7 @@ pub const PARSERS: [Parser; 22] = [
         thousands: 10,
     },
     Parser { name: "ping", seeds: plane::ping_seeds, check: plane::check_ping, thousands: 6 },
+    Parser { name: "probe", seeds: plane::probe_seeds, check: plane::check_probe, thousands: 12 },
     Parser { name: "query", seeds: http::query_seeds, check: http::check_query, thousands: 12 },
     Parser {
         name: "request",

@@ -9,6 +9,7 @@ use punktfunk_core::proto::packet::native::audio::{
 use punktfunk_core::proto::packet::native::path::{
     Answer, ClientPath, HostEvent, HostPath, PING_LEN, Ping, Token,
 };
+use punktfunk_core::proto::packet::native::probe::{PROBE_HEADER_LEN, ProbeHeader, ProbeReceiver};
 
 /// Payloads, and what comes to a host: where each is from, its number, a byte for the time that
 /// passes, and the ping.
@@ -130,4 +131,28 @@ pub fn check_audio(bytes: &[u8]) {
         }
         assert!(receiver.poll_timeout().is_none_or(|at| at > now && at <= now + patience));
     }
+}
+
+/// Payloads of a speed test.
+pub fn probe_seeds() -> Vec<Vec<u8>> {
+    let header = ProbeHeader { test: 1, index: 2, sent_us: 3 };
+    let payload = [&header.emit()[..], &[0; 50]].concat();
+    vec![header.emit().to_vec(), payload.clone(), payload.repeat(3)]
+}
+
+/// What is read is written as it was, and no numbers are too strange to be counted.
+pub fn check_probe(bytes: &[u8]) {
+    let Ok(header) = ProbeHeader::parse(bytes) else {
+        assert!(bytes.len() < PROBE_HEADER_LEN);
+        return;
+    };
+    assert_eq!(header.emit(), bytes[..PROBE_HEADER_LEN]);
+    let mut receiver = ProbeReceiver::new(1);
+    let now = super::epoch();
+    for (at, payload) in (0..).zip(bytes.chunks(50)) {
+        let _ = receiver.handle_payload(payload, now + Duration::from_micros(at), at);
+    }
+    let report = receiver.report(None);
+    assert!(report.received <= bytes.len().div_ceil(50) as u64);
+    assert!(report.lost <= u64::from(u32::MAX) + 1);
 }

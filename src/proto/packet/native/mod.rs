@@ -18,6 +18,7 @@ mod frame;
 pub mod header;
 pub mod packetize;
 pub mod path;
+pub mod probe;
 pub mod reassemble;
 pub mod seal;
 pub mod window;
