@@ -20,5 +20,6 @@ pub mod packetize;
 pub mod path;
 pub mod probe;
 pub mod reassemble;
+pub mod report;
 pub mod seal;
 pub mod window;
