@@ -13,7 +13,7 @@ use punktfunk_core::proto::gamestream::secret::Secret;
 use punktfunk_core::proto::packet::native::header::{
     FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, SHARD_HEADER_LEN, ShardHeader, TAG_LEN,
 };
-use punktfunk_core::proto::packet::native::packetize::{self, Packetizer, Shape};
+use punktfunk_core::proto::packet::native::packetize::{self, Packetizer, Parity, Shape};
 use punktfunk_core::proto::packet::native::reassemble::{Event, Limits, Reassembler};
 use punktfunk_core::proto::packet::native::seal::{self, Keys, Opener, Sealer};
 use punktfunk_core::proto::units::FrameIndex;
@@ -345,6 +345,9 @@ fn a_thousand_access_units_allocate_nothing_on_either_side() {
     for index in 1..=1100 {
         let prefix = FramePrefix { captured_us: 1, latency_us: 1 };
         let len = if index <= 8 { UNIT_LEN_MAX } else { random.below(UNIT_LEN_MAX) };
+        // Parity is another one each time, after the most there can be.
+        let percent = if index <= 8 { 100 } else { 10 + (index % 20) as u8 };
+        packetizer.set_parity(Parity { percent, count_min: (index % 5) as u8 });
         let unit = packetize::Unit { header: frame(index, true), prefix, bytes: &unit[..len] };
         let plan = packetizer.plan(&unit).unwrap();
         for block in 0..plan.block_count {

@@ -17,6 +17,7 @@ pub mod delay;
 mod frame;
 pub mod header;
 pub mod packetize;
+pub mod parity;
 pub mod path;
 pub mod probe;
 pub mod reassemble;

@@ -37,6 +37,25 @@ pub struct Shape {
     pub parity_count_min: u8,
 }
 
+/// How much parity there is, as [`Shape`] has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parity {
+    /// Parity shards per hundred data shards of a block, rounded up; 100 at most, and 0 is none.
+    pub percent: u8,
+    /// Parity shards of a block at least, unless it has none at all.
+    pub count_min: u8,
+}
+
+impl Parity {
+    /// Parity shards of a block of so many data shards.
+    pub fn count(&self, data_count: usize) -> usize {
+        if self.percent == 0 {
+            return 0;
+        }
+        (data_count * usize::from(self.percent)).div_ceil(100).max(self.count_min.into())
+    }
+}
+
 /// One access unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit<'a> {
@@ -131,11 +150,8 @@ impl Shape {
 
     /// Parity shards of a block of so many data shards.
     pub fn parity_count(&self, data_count: usize) -> usize {
-        if self.parity_percent == 0 {
-            return 0;
-        }
-        let count = (data_count * usize::from(self.parity_percent)).div_ceil(100);
-        count.max(self.parity_count_min.into())
+        let (percent, count_min) = (self.parity_percent, self.parity_count_min);
+        Parity { percent, count_min }.count(data_count)
     }
 }
 
@@ -180,8 +196,20 @@ impl Packetizer {
     ///
     /// If it is more than 100.
     pub fn set_parity_percent(&mut self, percent: u8) {
-        assert!(percent <= 100, "{percent} % of parity");
-        self.shape.parity_percent = percent;
+        self.set_parity(Parity { percent, count_min: self.shape.parity_count_min });
+    }
+
+    /// Takes effect with the next access unit.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than 100 percent, or there are more at least than a block has data shards at
+    /// most.
+    pub fn set_parity(&mut self, parity: Parity) {
+        let Parity { percent: parity_percent, count_min: parity_count_min } = parity;
+        let shape = Shape { parity_percent, parity_count_min, ..self.shape };
+        shape.assert_possible();
+        self.shape = shape;
     }
 
     /// Bytes of every datagram.
