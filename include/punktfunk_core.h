@@ -58,9 +58,9 @@ typedef enum punktfunk_status {
     PUNKTFUNK_STATUS_HANDLE = -4,
     // This is a call for the other end of a session.
     PUNKTFUNK_STATUS_ROLE = -5,
-    // Datagrams of the access unit before are still to be polled. Nothing has changed.
+    // Datagrams of what was submitted before are still to be polled. Nothing has changed.
     PUNKTFUNK_STATUS_FULL = -6,
-    // An access unit is longer than was agreed on.
+    // An access unit or a frame of sound is longer than was agreed on.
     PUNKTFUNK_STATUS_TOO_LONG = -7,
     // The memory has no room for a datagram. Nothing has changed.
     PUNKTFUNK_STATUS_ROOM = -8,
@@ -114,6 +114,11 @@ typedef struct punktfunk_config {
     uint32_t patience_us;
     // Packets that may come late or be told from others: up to 1048576, usually 16384.
     uint32_t window_len;
+    // Samples of each channel in a frame of sound, at 48 kHz: up to 5760, usually 240. Of hosts.
+    uint32_t sound_sample_count;
+    // How long frames of sound wait for one before them, in microseconds: up to 1000000, usually
+    // 10000, or PUNKTFUNK_NONE. Of clients.
+    uint32_t sound_patience_us;
 } punktfunk_config;
 
 // One end of a session. 0 is none.
@@ -194,6 +199,14 @@ typedef struct punktfunk_stats {
     uint64_t shards_early;
     // Shards that contradict others, or what was agreed on.
     uint64_t shards_refused;
+    // Frames of sound that were sent.
+    uint64_t sound_sent;
+    // Frames of sound that were given out.
+    uint64_t sound_received;
+    // Those of them that came with the packet behind theirs.
+    uint64_t sound_recovered;
+    // Frames of sound that were given up.
+    uint64_t sound_lost;
     // Interarrival jitter of access units, RFC 3550, in microseconds.
     uint64_t jitter_us;
     // By how much the delay grows from one access unit to the next of late, in microseconds.
@@ -255,6 +268,25 @@ typedef struct punktfunk_event {
     uint32_t assembly_us;
 } punktfunk_event;
 
+// Sound for a client.
+typedef struct punktfunk_sound {
+    // sizeof of this struct, set by the caller; no less than what ends with len.
+    uint32_t struct_size;
+    // Samples of each channel in the frame, at 48 kHz. 0 for what is lost.
+    uint32_t sample_count;
+    // The number of the frame, or of the first that is lost. They count from 1.
+    uint32_t first;
+    // The same, or of the last that is lost.
+    uint32_t last;
+    // The frame, which is lent: until the next sound of this session is polled, or it is closed.
+    // Null for what is lost.
+    const uint8_t *bytes;
+    // How many bytes.
+    size_t len;
+    // When its first sample was captured by the host's clock, in microseconds.
+    uint64_t captured_us;
+} punktfunk_sound;
+
 // What a link does to datagrams. 0 stands for nothing of it.
 typedef struct punktfunk_link_options {
     // sizeof of this struct; no less than what ends with seed.
@@ -294,8 +326,8 @@ int32_t punktfunk_session_open(const struct punktfunk_config *config, punktfunk_
 int32_t punktfunk_session_close(punktfunk_session session);
 
 // Writes datagrams to be sent to the peer, in this order, one behind the other, as many as there
-// are and as room has room for. All of one call have the same length, which is written to
-// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
+// are and as room has room for. All of one call have the
+// same length, which is written to datagram_len. Returns how many, 0 if there are none. With the key used up it returns
 // PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
 // now_us is the caller's clock, of which all calls on a session take the same.
 int32_t punktfunk_session_poll_datagrams(punktfunk_session session,
@@ -336,6 +368,14 @@ int32_t punktfunk_host_submit(punktfunk_session session,
                               uint32_t *index,
                               uint64_t now_us);
 
+// Takes a frame of sound to be sent, as Opus makes it: up to 592 bytes, or as much as fits twice
+// into a datagram. Its datagram is polled before those of access units that are under way, and
+// before the next frame is submitted. Returns 0.
+int32_t punktfunk_host_submit_sound(punktfunk_session session,
+                                    const uint8_t *frame,
+                                    size_t len,
+                                    uint64_t captured_us);
+
 // Sets the share of parity of access units that are submitted from now on, as parity_percent of
 // struct punktfunk_config. Returns 0.
 int32_t punktfunk_host_set_parity_percent(punktfunk_session session, uint32_t percent);
@@ -347,9 +387,16 @@ int32_t punktfunk_client_poll_event(punktfunk_session session,
                                     struct punktfunk_event *event,
                                     uint64_t now_us);
 
-// When there may be an event though no datagram comes: writes that to at_us. Returns 1 if there is
+// Tells the next frame of sound, or frames that are lost and are to be concealed. In the order of
+// their numbers. Its struct_size is set by the caller. Returns 1 if there was one, else 0.
+int32_t punktfunk_client_poll_sound(punktfunk_session session,
+                                    struct punktfunk_sound *sound,
+                                    uint64_t now_us);
+
+// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if there is
 // such a time, else 0.
-int32_t punktfunk_client_poll_timeout(punktfunk_session session, uint64_t *at_us);
+int32_t punktfunk_client_poll_timeout(punktfunk_session session,
+                                      uint64_t *at_us);
 
 // Opens a link. Returns 0.
 int32_t punktfunk_link_open(const struct punktfunk_link_options *options, punktfunk_link *link);

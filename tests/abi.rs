@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use counting::COUNT;
 use punktfunk_core::abi::exports::*;
-use punktfunk_core::abi::{Config, Event, Keys, LinkOptions, Status, Unit};
+use punktfunk_core::abi::{Config, Event, Keys, LinkOptions, Sound, Status, Unit};
 use punktfunk_core::proto::histogram::Summary;
 use punktfunk_core::proto::packet::stats::{self, Stats};
 
@@ -47,7 +47,7 @@ const PREAMBLE: &str = "\
 // same numbers and keys, which gives away both.";
 
 /// Names of the source, and what C calls them.
-const NAMES: [(&str, &str); 21] = [
+const NAMES: [(&str, &str); 22] = [
     ("ABI_VERSION", "PUNKTFUNK_ABI_VERSION"),
     ("Config", "punktfunk_config"),
     ("EVENT_LOST", "PUNKTFUNK_EVENT_LOST"),
@@ -60,6 +60,7 @@ const NAMES: [(&str, &str); 21] = [
     ("ROLE_CLIENT", "PUNKTFUNK_ROLE_CLIENT"),
     ("ROLE_HOST", "PUNKTFUNK_ROLE_HOST"),
     ("SessionHandle", "punktfunk_session"),
+    ("Sound", "punktfunk_sound"),
     ("Stats", "punktfunk_stats"),
     ("Status", "punktfunk_status"),
     ("Summary", "punktfunk_summary"),
@@ -263,7 +264,9 @@ fn layout() -> String {
         parity_count_min,
         frame_count,
         patience_us,
-        window_len
+        window_len,
+        sound_sample_count,
+        sound_patience_us
     );
     hold!(Unit, "punktfunk_unit", struct_size, flags, bytes, len, captured_us, latency_us, epoch);
     hold!(
@@ -291,6 +294,17 @@ fn layout() -> String {
         repeat_ppm,
         disorder_ppm,
         defect_at
+    );
+    hold!(
+        Sound,
+        "punktfunk_sound",
+        struct_size,
+        sample_count,
+        first,
+        last,
+        bytes,
+        len,
+        captured_us
     );
     hold!(Summary, "punktfunk_summary", count, min, p50, p90, p99, p999, max);
     hold!(
@@ -373,6 +387,8 @@ fn config(role: u32) -> Config {
         frame_count: 0,
         patience_us: 0,
         window_len: 0,
+        sound_sample_count: 0,
+        sound_patience_us: 0,
     }
 }
 
@@ -386,7 +402,7 @@ fn a_second_of_access_units_is_all_that_takes_memory() {
     }
     let [host, client] = sessions;
     let (bytes, mut room) = (vec![7; 100_000], vec![0; 1 << 18]);
-    let (mut received, mut now_us, mut warm) = (0, 0, 0);
+    let (mut received, mut heard, mut now_us, mut warm) = (0, 0, 0, 0);
     let before = COUNT.get();
     for index in 1..=1060_usize {
         let unit = Unit {
@@ -404,6 +420,7 @@ fn a_second_of_access_units_is_all_that_takes_memory() {
                 punktfunk_host_submit(host, &raw const unit, std::ptr::null_mut(), now_us),
                 0
             );
+            assert_eq!(punktfunk_host_submit_sound(host, bytes.as_ptr(), 80, now_us), 0);
             let (place, mut len) = (room.as_mut_ptr(), 0);
             loop {
                 let count =
@@ -423,6 +440,11 @@ fn a_second_of_access_units_is_all_that_takes_memory() {
             while punktfunk_client_poll_event(client, &raw mut event, now_us) > 0 {
                 received += u32::from(event.kind == 1);
             }
+            let mut sound = std::mem::zeroed::<Sound>();
+            sound.struct_size = size_of::<Sound>() as u32;
+            while punktfunk_client_poll_sound(client, &raw mut sound, now_us) > 0 {
+                heard += u32::from(!sound.bytes.is_null());
+            }
             let mut stats = Stats::default();
             assert_eq!(punktfunk_session_stats(client, &raw mut stats), 0);
         }
@@ -434,7 +456,8 @@ fn a_second_of_access_units_is_all_that_takes_memory() {
 
     assert!(warm > before, "allocations are counted");
     assert_eq!(after - warm, 0);
-    assert!(received > 1000, "{received}");
+    // Of sound the first of three datagrams comes, which has the frame before too.
+    assert!(received > 1000 && heard > 700, "{received} {heard}");
     for session in sessions {
         assert_eq!(punktfunk_session_close(session), 0);
     }

@@ -1,4 +1,4 @@
-//! The client's end of a session: datagrams in, access units out.
+//! The client's end of a session: datagrams in, access units and sound out.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::session::{Receiver, Settings};
 use super::status::Status;
-use super::structs::{EVENT_LOST, EVENT_UNIT, Event, UNIT_ANCHOR, UNIT_IDR};
+use super::structs::{EVENT_LOST, EVENT_UNIT, Event, Sound, UNIT_ANCHOR, UNIT_IDR};
+use crate::proto::packet::native::audio::{self, AudioReceiver, FRAME_LEN_MAX};
 use crate::proto::packet::native::header::{FrameHeader, Kind};
 use crate::proto::packet::native::reassemble::{self, Limits, Reassembler};
 use crate::proto::packet::native::seal::{Keys, Sealer};
@@ -17,6 +18,9 @@ pub(super) struct Client {
     sealer: Sealer,
     receiver: Receiver,
     reassembler: Reassembler,
+    sound: AudioReceiver,
+    /// The frame that is lent.
+    sound_bytes: Box<[u8; FRAME_LEN_MAX]>,
     /// Stands for the caller's 0.
     epoch: Instant,
     stats: Stats,
@@ -37,6 +41,8 @@ impl Client {
             sealer: Sealer::new(&settings.send),
             receiver: Receiver::new(settings),
             reassembler: Reassembler::new(limits),
+            sound: AudioReceiver::new(settings.sound_patience),
+            sound_bytes: Box::new([0; FRAME_LEN_MAX]),
             epoch,
             stats: Stats::default(),
             histograms: Box::default(),
@@ -51,7 +57,8 @@ impl Client {
         };
         match opened.kind {
             Kind::Video => self.reassembler.handle_payload(opened.payload, now).is_ok(),
-            Kind::Audio | Kind::Ping | Kind::Probe => true,
+            Kind::Audio => self.sound.handle_payload(opened.payload, now).is_ok(),
+            Kind::Ping | Kind::Probe => true,
         }
     }
 
@@ -96,9 +103,40 @@ impl Client {
         Some(event)
     }
 
-    /// When there may be another event though nothing came.
+    /// The next frame of sound, or those that are lost. A frame stays where it is until this is
+    /// called again, or the session is dropped.
+    pub(super) fn poll_sound(&mut self, now_us: u64) -> Option<Sound> {
+        let now = self.instant(now_us);
+        let nothing = Sound {
+            struct_size: 0,
+            sample_count: 0,
+            first: 0,
+            last: 0,
+            bytes: std::ptr::null(),
+            len: 0,
+            captured_us: 0,
+        };
+        Some(match self.sound.poll_event(now)? {
+            audio::Event::Lost(first, last) => Sound { first, last, ..nothing },
+            audio::Event::Frame(frame) => {
+                self.sound_bytes[..frame.bytes.len()].copy_from_slice(frame.bytes);
+                Sound {
+                    sample_count: frame.sample_count.into(),
+                    first: frame.number,
+                    last: frame.number,
+                    bytes: self.sound_bytes.as_ptr(),
+                    len: frame.bytes.len(),
+                    captured_us: frame.captured_us,
+                    ..nothing
+                }
+            }
+        })
+    }
+
+    /// When there may be another event or sound though nothing came.
     pub(super) fn poll_timeout(&self) -> Option<u64> {
-        let at = self.reassembler.poll_timeout()?;
+        let times = [self.reassembler.poll_timeout(), self.sound.poll_timeout()];
+        let at = times.into_iter().flatten().min()?;
         let passed_us = at.saturating_duration_since(self.epoch).as_micros();
         Some(passed_us.try_into().unwrap_or(u64::MAX))
     }
@@ -119,6 +157,7 @@ impl Client {
         let mut stats = self.stats;
         self.receiver.fill(&mut stats);
         stats.set_reassembly(&self.reassembler.counters());
+        stats.set_sound(&self.sound.counters());
         stats.set_histograms(&self.histograms);
         stats.jitter_us = self.reassembler.delay().jitter_us();
         stats.trend_us = self.reassembler.delay().trend_us();

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::memory::{Out, OutRecord, bytes, bytes_mut, read, value};
 use super::session::{Session, keys, parity_percent};
 use super::status::{self, Status, guard};
-use super::structs::{Config, Event, Keys, LinkOptions, Unit};
+use super::structs::{Config, Event, Keys, LinkOptions, Sound, Unit};
 use super::table::Table;
 use crate::net::clock;
 use crate::proto::packet::stats::Stats;
@@ -61,8 +61,8 @@ pub extern "C" fn punktfunk_session_close(session: SessionHandle) -> i32 {
 }
 
 /// Writes datagrams to be sent to the peer, in this order, one behind the other, as many as there
-/// are and as room has room for. All of one call have the same length, which is written to
-/// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
+/// are and as room has room for. All of one call have the
+/// same length, which is written to datagram_len. Returns how many, 0 if there are none. With the key used up it returns
 /// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
 /// now_us is the caller's clock, of which all calls on a session take the same.
 #[unsafe(no_mangle)]
@@ -193,6 +193,24 @@ pub unsafe extern "C" fn punktfunk_host_submit(
     })
 }
 
+/// Takes a frame of sound to be sent, as Opus makes it: up to 592 bytes, or as much as fits twice
+/// into a datagram. Its datagram is polled before those of access units that are under way, and
+/// before the next frame is submitted. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_submit_sound(
+    session: SessionHandle,
+    frame: *const u8,
+    len: usize,
+    captured_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let frame = unsafe { bytes(frame, len) }?;
+        SESSIONS.with(session, |session| session.host()?.submit_sound(frame, captured_us))?;
+        Ok(0)
+    })
+}
+
 /// Sets the share of parity of access units that are submitted from now on, as parity_percent of
 /// struct punktfunk_config. Returns 0.
 #[unsafe(no_mangle)]
@@ -228,7 +246,28 @@ pub unsafe extern "C" fn punktfunk_client_poll_event(
     })
 }
 
-/// When there may be an event though no datagram comes: writes that to at_us. Returns 1 if there is
+/// Tells the next frame of sound, or frames that are lost and are to be concealed. In the order of
+/// their numbers. Its struct_size is set by the caller. Returns 1 if there was one, else 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_poll_sound(
+    session: SessionHandle,
+    sound: *mut Sound,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(sound) }?;
+        match SESSIONS.with(session, |session| Ok(session.client()?.poll_sound(now_us)))? {
+            Some(sound) => {
+                out.put(sound);
+                Ok(1)
+            }
+            None => Ok(0),
+        }
+    })
+}
+
+/// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if there is
 /// such a time, else 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_client_poll_timeout(

@@ -1,11 +1,14 @@
-//! The host's end of a session: access units in, datagrams out.
+//! The host's end of a session: access units and sound in, datagrams out.
 
 #![forbid(unsafe_code)]
 
 use super::session::{Receiver, Settings};
 use super::status::Status;
 use super::structs::{UNIT_ANCHOR, UNIT_IDR, Unit};
-use crate::proto::packet::native::header::{FrameHeader, FramePrefix};
+use crate::proto::packet::native::audio::{
+    AUDIO_DATAGRAM_LEN_MAX, AUDIO_HEADER_LEN, AudioPacketizer, FRAME_LEN_MAX,
+};
+use crate::proto::packet::native::header::{FrameHeader, FramePrefix, PACKET_HEADER_LEN, TAG_LEN};
 use crate::proto::packet::native::packetize::{self, Packetizer, Shape};
 use crate::proto::packet::native::seal::Keys;
 use crate::proto::packet::stats::{Histograms, Stats};
@@ -20,6 +23,11 @@ pub(super) struct Host {
     bytes: Vec<u8>,
     /// How far its datagrams are, unless all of them were given out.
     under_way: Option<UnderWay>,
+    sound: AudioPacketizer,
+    /// Bytes of a frame of sound, of which a datagram has two.
+    sound_len_max: usize,
+    /// Its last datagram, unless that was given out.
+    sound_datagram: Vec<u8>,
     /// Of the next access unit.
     next: u32,
     stats: Stats,
@@ -59,6 +67,13 @@ impl Host {
             unit_len_max: settings.unit_len_max,
             bytes: Vec::new(),
             under_way: None,
+            sound: AudioPacketizer::new(settings.sound_sample_count),
+            sound_len_max: settings
+                .datagram_len_max
+                .saturating_sub(PACKET_HEADER_LEN + AUDIO_HEADER_LEN + TAG_LEN)
+                .div_euclid(2)
+                .min(FRAME_LEN_MAX),
+            sound_datagram: Vec::with_capacity(AUDIO_DATAGRAM_LEN_MAX),
             next: 1,
             stats: Stats::default(),
             histograms: Box::default(),
@@ -112,6 +127,23 @@ impl Host {
         Ok(header.index.0)
     }
 
+    /// Takes a frame of sound.
+    pub(super) fn submit_sound(&mut self, frame: &[u8], captured_us: u64) -> Result<(), Status> {
+        if frame.is_empty() {
+            return Err(Status::Value);
+        }
+        if frame.len() > self.sound_len_max {
+            return Err(Status::TooLong);
+        }
+        if !self.sound_datagram.is_empty() {
+            return Err(Status::Full);
+        }
+        let datagram = self.sound.packet(frame, captured_us, self.packetizer.sealer())?;
+        self.sound_datagram.extend_from_slice(datagram);
+        self.stats.sound_sent += 1;
+        Ok(())
+    }
+
     /// Writes as many datagrams as there are and as there is room for, one behind the other, and
     /// returns how many, and the length of each. With a key that is used up it goes on where it was
     /// once there is the next one.
@@ -120,6 +152,9 @@ impl Host {
         room: &mut [u8],
         now_us: u64,
     ) -> Result<(usize, usize), Status> {
+        if !self.sound_datagram.is_empty() {
+            return self.poll_sound_datagram(room);
+        }
         let datagram_len = self.packetizer.datagram_len();
         let mut filled_len = 0;
         while let Some(mut unit) = self.under_way {
@@ -154,6 +189,16 @@ impl Host {
         self.stats.packets_sent += (filled_len / datagram_len) as u64;
         self.stats.bytes_sent += filled_len as u64;
         Ok((filled_len / datagram_len, datagram_len))
+    }
+
+    /// Sound waits for no access unit, however long that is.
+    fn poll_sound_datagram(&mut self, room: &mut [u8]) -> Result<(usize, usize), Status> {
+        let len = self.sound_datagram.len();
+        room.get_mut(..len).ok_or(Status::Room)?.copy_from_slice(&self.sound_datagram);
+        self.sound_datagram.clear();
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += len as u64;
+        Ok((1, len))
     }
 
     /// Datagrams of clients are opened and counted.

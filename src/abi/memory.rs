@@ -8,7 +8,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::slice;
 
 use super::status::Status;
-use super::structs::{Config, Event, LinkOptions, Unit};
+use super::structs::{Config, Event, LinkOptions, Sound, Unit};
 use crate::proto::packet::stats::Stats;
 
 /// Bytes of any struct that will ever be: more are no size.
@@ -39,6 +39,11 @@ unsafe impl Record for Unit {
 // SAFETY: as above.
 unsafe impl Record for Event {
     const SIZE_MIN: usize = offset_of!(Event, captured_us);
+}
+
+// SAFETY: as above.
+unsafe impl Record for Sound {
+    const SIZE_MIN: usize = offset_of!(Sound, captured_us);
 }
 
 // SAFETY: as above.
@@ -284,9 +289,10 @@ mod tests {
     #[test]
     fn no_struct_has_a_hole() {
         let pointer = size_of::<usize>();
-        assert_eq!(size_of::<Config>(), 10 * 4 + 2 * (16 + 12));
+        assert_eq!(size_of::<Config>(), 12 * 4 + 2 * (16 + 12));
         assert_eq!(size_of::<Unit>(), 4 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<Event>(), 8 * 4 + 8 + 2 * pointer);
+        assert_eq!(size_of::<Sound>(), 4 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<LinkOptions>(), 6 * 4 + 8);
     }
 }

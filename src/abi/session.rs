@@ -18,6 +18,7 @@ use crate::proto::packet::stats::Stats;
 
 /// What UDP carries.
 const DATAGRAM_LEN_MAX: usize = 65_507;
+const SOUND_SAMPLE_COUNT_MAX: usize = 5760;
 const PATIENCE_US_MAX: u32 = 1_000_000;
 const WINDOW_LEN_MAX: usize = 1 << 20;
 /// So long a packet is waited for, and up to as long again, before it counts as dropped.
@@ -33,6 +34,7 @@ pub(super) enum Session {
 pub(super) struct Settings {
     pub send: Keys,
     pub receive: Keys,
+    pub datagram_len_max: usize,
     pub shard_len: usize,
     pub unit_len_max: usize,
     pub block_data_max: usize,
@@ -41,6 +43,8 @@ pub(super) struct Settings {
     pub frame_count: usize,
     pub patience: Duration,
     pub window_len: usize,
+    pub sound_sample_count: u16,
+    pub sound_patience: Duration,
 }
 
 impl Settings {
@@ -48,23 +52,22 @@ impl Settings {
         let datagram_len_max = number(config.datagram_len_max, 1452, 0..=DATAGRAM_LEN_MAX)?;
         let block_data_max = number(config.block_data_max, BLOCK_DATA_MAX, 1..=BLOCK_DATA_MAX)?;
         let parity_count_min = number(config.parity_count_min, 1, 1..=block_data_max.min(255))?;
-        let patience_us = match config.patience_us {
-            0 => 5000,
-            NONE => 0,
-            us if us <= PATIENCE_US_MAX => us,
-            _ => return Err(Status::Value),
-        };
+        let sound_sample_count =
+            number(config.sound_sample_count, 240, 1..=SOUND_SAMPLE_COUNT_MAX)?;
         Ok(Settings {
             send: keys(&config.send),
             receive: keys(&config.receive),
+            datagram_len_max,
             shard_len: shard_len(datagram_len_max).ok_or(Status::Value)?,
             unit_len_max: number(config.unit_len_max, 16 << 20, 1..=UNIT_LEN_MAX)?,
             block_data_max,
             parity_percent: parity_percent(config.parity_percent)?,
             parity_count_min: parity_count_min as u8, // 255 at most
             frame_count: number(config.frame_count, 8, 2..=FRAME_COUNT_MAX)?,
-            patience: Duration::from_micros(patience_us.into()),
+            patience: patience(config.patience_us, 5000)?,
             window_len: number(config.window_len, 16_384, 1..=WINDOW_LEN_MAX)?,
+            sound_sample_count: sound_sample_count as u16, // 5760 at most
+            sound_patience: patience(config.sound_patience_us, 10_000)?,
         })
     }
 }
@@ -186,6 +189,16 @@ impl Receiver {
 /// Keys as they are used here.
 pub(super) fn keys(keys: &super::structs::Keys) -> Keys {
     Keys { key: Secret::new(keys.key), iv: Secret::new(keys.iv) }
+}
+
+fn patience(given_us: u32, usual_us: u32) -> Result<Duration, Status> {
+    let us = match given_us {
+        0 => usual_us,
+        NONE => 0,
+        1..=PATIENCE_US_MAX => given_us,
+        _ => return Err(Status::Value),
+    };
+    Ok(Duration::from_micros(us.into()))
 }
 
 /// A share of parity as callers write it.

@@ -23,9 +23,9 @@ pub enum Status {
     Handle = -4,
     /// This is a call for the other end of a session.
     Role = -5,
-    /// Datagrams of the access unit before are still to be polled. Nothing has changed.
+    /// Datagrams of what was submitted before are still to be polled. Nothing has changed.
     Full = -6,
-    /// An access unit is longer than was agreed on.
+    /// An access unit or a frame of sound is longer than was agreed on.
     TooLong = -7,
     /// The memory has no room for a datagram. Nothing has changed.
     Room = -8,
@@ -48,8 +48,8 @@ const ALL: [(Status, &CStr); 13] = [
     (Status::Value, c"value out of range"),
     (Status::Handle, c"no such session or link is open"),
     (Status::Role, c"call for the other end of a session"),
-    (Status::Full, c"datagrams of the access unit before are still to be polled"),
-    (Status::TooLong, c"access unit longer than agreed on"),
+    (Status::Full, c"datagrams of what was submitted before are still to be polled"),
+    (Status::TooLong, c"longer than agreed on"),
     (Status::Room, c"no room for a datagram"),
     (Status::Exhausted, c"key or numbers used up"),
     (Status::TooMany, c"too many sessions or links"),

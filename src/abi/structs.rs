@@ -66,6 +66,11 @@ pub struct Config {
     pub patience_us: u32,
     /// Packets that may come late or be told from others: up to 1048576, usually 16384.
     pub window_len: u32,
+    /// Samples of each channel in a frame of sound, at 48 kHz: up to 5760, usually 240. Of hosts.
+    pub sound_sample_count: u32,
+    /// How long frames of sound wait for one before them, in microseconds: up to 1000000, usually
+    /// 10000, or PUNKTFUNK_NONE. Of clients.
+    pub sound_patience_us: u32,
 }
 
 /// An access unit to be sent.
@@ -115,6 +120,27 @@ pub struct Event {
     pub latency_us: u32,
     /// From its first datagram to its last, in microseconds.
     pub assembly_us: u32,
+}
+
+/// Sound for a client.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Sound {
+    /// sizeof of this struct, set by the caller; no less than what ends with len.
+    pub struct_size: u32,
+    /// Samples of each channel in the frame, at 48 kHz. 0 for what is lost.
+    pub sample_count: u32,
+    /// The number of the frame, or of the first that is lost. They count from 1.
+    pub first: u32,
+    /// The same, or of the last that is lost.
+    pub last: u32,
+    /// The frame, which is lent: until the next sound of this session is polled, or it is closed.
+    /// Null for what is lost.
+    pub bytes: *const u8,
+    /// How many bytes.
+    pub len: usize,
+    /// When its first sample was captured by the host's clock, in microseconds.
+    pub captured_us: u64,
 }
 
 /// What a link does to datagrams. 0 stands for nothing of it.

@@ -303,6 +303,57 @@ static void keys_and_parity_change_on_the_way(void) {
     close_pair(&pair);
 }
 
+static void sound_is_whole_where_single_datagrams_are_lost(void) {
+    struct pair pair = open_pair(25, (struct punktfunk_link_options){
+                                         .seed = 3, .loss_ppm = 100000});
+    struct punktfunk_sound sound = {.struct_size = sizeof sound};
+    uint8_t frame[592], room[2000];
+    uint32_t next = 1, lost_count = 0;
+    size_t len = 0;
+    for (uint32_t index = 1; index <= 400; index++) {
+        size_t frame_len = 1 + index * 37 % sizeof frame;
+        fill(frame, index, frame_len);
+        CHECK(punktfunk_host_submit_sound(pair.host, frame, frame_len, 5000 * index) == 0);
+        CHECK(punktfunk_host_submit_sound(pair.host, frame, frame_len, 0)
+              == PUNKTFUNK_STATUS_FULL);
+        if (index == 100) {
+            /* It does not wait for what is under way, and needs no more room than it takes. */
+            CHECK(submit(&pair, 1, len_of(1)) == 0);
+            CHECK(punktfunk_session_poll_datagrams(pair.host, room, 10, &len, 0)
+                  == PUNKTFUNK_STATUS_ROOM);
+            CHECK(punktfunk_session_poll_datagrams(pair.host, room, sizeof room, &len, 0) == 1);
+            CHECK(len < 1452);
+            CHECK(punktfunk_session_handle_datagrams(pair.client, room, len, len, pair.now_us)
+                  == 1);
+        }
+        CHECK(punktfunk_link_carry(pair.link, pair.host, pair.client, pair.now_us) >= 0);
+        pair.now_us += 5000;
+        while (punktfunk_client_poll_sound(pair.client, &sound, pair.now_us) == 1) {
+            CHECK(sound.first == next && sound.last >= next);
+            next = sound.last + 1;
+            if (sound.bytes == NULL) {
+                lost_count += sound.last - sound.first + 1;
+                continue;
+            }
+            fill(frame, sound.first, sound.len);
+            CHECK(sound.len == 1 + sound.first * 37 % sizeof frame && sound.sample_count == 240);
+            CHECK(memcmp(sound.bytes, frame, sound.len) == 0);
+            CHECK(sound.captured_us == 5000 * (uint64_t)sound.first);
+        }
+    }
+    struct punktfunk_stats stats = stats_of(pair.client);
+    CHECK(stats_of(pair.host).sound_sent == 400);
+    CHECK(stats.sound_lost == lost_count && stats.sound_received + lost_count == next - 1);
+    CHECK(next > 395 && lost_count < 20 && stats.sound_recovered > 20);
+    CHECK(punktfunk_host_submit_sound(pair.host, frame, 0, 0) == PUNKTFUNK_STATUS_VALUE);
+    CHECK(punktfunk_host_submit_sound(pair.host, NULL, 9, 0) == PUNKTFUNK_STATUS_NULL);
+    CHECK(punktfunk_host_submit_sound(pair.host, room, 593, 0) == PUNKTFUNK_STATUS_TOO_LONG);
+    CHECK(punktfunk_host_submit_sound(pair.client, frame, 9, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_poll_sound(pair.host, &sound, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_poll_sound(pair.client, NULL, 0) == PUNKTFUNK_STATUS_NULL);
+    close_pair(&pair);
+}
+
 static int32_t opened_with(struct punktfunk_config config) {
     punktfunk_session session = 0;
     int32_t status = punktfunk_session_open(&config, &session);
@@ -350,6 +401,8 @@ static void configurations_are_within_their_ranges(void) {
     BAD(frame_count, 1);
     BAD(frame_count, 65);
     BAD(patience_us, 1000001);
+    BAD(sound_sample_count, 5761);
+    BAD(sound_patience_us, 1000001);
     BAD(window_len, 1048577);
     BAD(window_len, UINT32_MAX);
     bad = good;
@@ -366,6 +419,7 @@ static void calls_that_are_wrong_are_told_so(void) {
     struct punktfunk_event event = {.struct_size = sizeof event};
     struct punktfunk_stats stats = {.struct_size = sizeof stats};
     struct punktfunk_unit unit = {.struct_size = sizeof unit, .bytes = bytes, .len = 1000}, bad;
+    struct punktfunk_sound sound = {.struct_size = sizeof sound};
     struct punktfunk_keys next = keys(1);
 
     /* Null and nothing. */
@@ -444,6 +498,8 @@ static void calls_that_are_wrong_are_told_so(void) {
         CHECK(punktfunk_session_stats(it, &stats) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_host_submit(it, &unit, NULL, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_host_set_parity_percent(it, 1) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_host_submit_sound(it, bytes, 9, 0) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_client_poll_sound(it, &sound, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_client_poll_event(it, &event, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_client_poll_timeout(it, &at_us) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_poll_datagrams(it, bytes, 9, &len, 0) == PUNKTFUNK_STATUS_HANDLE);
@@ -532,6 +588,7 @@ int main(void) {
     calls_that_are_wrong_are_told_so();
     datagrams_go_through_the_hands_of_the_program();
     keys_and_parity_change_on_the_way();
+    sound_is_whole_where_single_datagrams_are_lost();
     sessions_run_side_by_side_over_ways_that_lose();
     threads_share_and_do_not_share_sessions();
     a_defect_breaks_one_session_and_ends_no_program();

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::native::audio;
 use super::native::reassemble;
 use super::native::seal;
 use super::native::window::Loss;
@@ -77,6 +78,15 @@ pub struct Stats {
     /// Shards that contradict others, or what was agreed on.
     pub shards_refused: u64,
 
+    /// Frames of sound that were sent.
+    pub sound_sent: u64,
+    /// Frames of sound that were given out.
+    pub sound_received: u64,
+    /// Those of them that came with the packet behind theirs.
+    pub sound_recovered: u64,
+    /// Frames of sound that were given up.
+    pub sound_lost: u64,
+
     /// Interarrival jitter of access units, RFC 3550, in microseconds.
     pub jitter_us: u64,
     /// By how much the delay grows from one access unit to the next of late, in microseconds.
@@ -139,6 +149,10 @@ impl Default for Stats {
             shards_late: 0,
             shards_early: 0,
             shards_refused: 0,
+            sound_sent: 0,
+            sound_received: 0,
+            sound_recovered: 0,
+            sound_lost: 0,
             jitter_us: 0,
             trend_us: 0,
             unit_len: nothing,
@@ -187,6 +201,13 @@ impl Stats {
         self.shards_refused = counters.refused;
     }
 
+    /// Takes over what a receiver of sound has counted.
+    pub fn set_sound(&mut self, counters: &audio::Counters) {
+        self.sound_received = counters.frames;
+        self.sound_recovered = counters.recovered;
+        self.sound_lost = counters.lost;
+    }
+
     /// Takes over what histograms say.
     pub fn set_histograms(&mut self, histograms: &Histograms) {
         self.unit_len = histograms.unit_len.summary();
@@ -223,6 +244,6 @@ mod tests {
     #[test]
     fn it_has_no_holes() {
         let summaries = 5 * size_of::<Summary>();
-        assert_eq!(size_of::<Stats>(), 2 * 4 + (26 + 16) * 8 + summaries);
+        assert_eq!(size_of::<Stats>(), 2 * 4 + (30 + 16) * 8 + summaries);
     }
 }
