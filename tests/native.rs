@@ -286,6 +286,41 @@ fn numbers_have_an_end_and_nothing_comes_twice_there() {
     assert_eq!(pair.reassembler.counters().late, 4);
 }
 
+#[test]
+fn a_new_key_within_an_access_unit_loses_nothing() {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut pair = Pair::new(shape());
+    // The low byte of the phase, which is all that is on the wire, begins anew on the way.
+    for index in 1..600 {
+        let unit = bytes(index, 5000);
+        let next = keys(index as u8);
+        assert_eq!(pair.opener.wanted_phase(), Some(index));
+        pair.opener.set_next_keys(&next);
+        let number = pair.packetizer.sealer().number();
+        let prefix = FramePrefix { captured_us: 7, latency_us: 8 };
+        let of_unit = packetize::Unit { header: frame(index, false), prefix, bytes: &unit };
+        let datagram_len = pair.packetizer.datagram_len();
+        let mut datagrams = Vec::new();
+        for block in 0..2 {
+            let block = pair.packetizer.block(&of_unit, block).unwrap();
+            datagrams.extend(block.chunks(datagram_len).map(<[u8]>::to_vec));
+            if pair.packetizer.sealer().phase() < index {
+                pair.packetizer.sealer().next_phase(&next);
+            }
+        }
+        assert_eq!(pair.packetizer.sealer().number(), number + datagrams.len() as u64);
+        // Those of both keys in some order.
+        for last in (1..datagrams.len()).rev() {
+            datagrams.swap(last, random.below(last + 1));
+        }
+
+        assert_eq!(pair.receive(datagrams), [Told::Unit(index, unit)]);
+        assert_eq!(pair.opener.phase(), index);
+    }
+    let loss = pair.opener.window().loss();
+    assert_eq!((loss.lost, pair.opener.window().missing_count()), (0, 0));
+}
+
 /// Payloads that are sealed rightly and lie.
 #[test]
 fn an_authenticated_liar_costs_a_bounded_memory_and_no_panic() {

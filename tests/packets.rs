@@ -10,11 +10,16 @@ use counting::COUNT;
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::gamestream::secret::Secret;
 use punktfunk_core::proto::packet::native::audio::{self, AudioPacketizer, AudioReceiver};
+use punktfunk_core::proto::packet::native::delay::Delay;
 use punktfunk_core::proto::packet::native::header::Kind;
+use punktfunk_core::proto::packet::native::packetize::Parity;
+use punktfunk_core::proto::packet::native::parity::{Control, Policy};
 use punktfunk_core::proto::packet::native::path::{
     Answer, ClientEvent, ClientPath, HostEvent, HostPath, Ping, Token,
 };
 use punktfunk_core::proto::packet::native::probe::{ProbeHeader, ProbeReceiver, ProbeSender};
+use punktfunk_core::proto::packet::native::reassemble::Counters;
+use punktfunk_core::proto::packet::native::report::{Ecn, INTERVAL, Report};
 use punktfunk_core::proto::packet::native::seal::{Keys, Opener, Sealer};
 use punktfunk_core::proto::units::Kbps;
 
@@ -236,4 +241,69 @@ fn a_speed_test_asks_for_no_memory() {
     assert!(counts_at_all);
     assert_eq!(COUNT.get() - before, 0);
     assert_eq!(receiver.report(Some(&sender.sent())).received, 100_000_000 / 8 / 1452 + 1);
+}
+
+#[test]
+fn forged_datagrams_of_every_kind_cost_nothing() {
+    let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    opener.set_next_keys(&keys(2));
+    let mut genuine = Ping { sent_us: 1, token: None }.seal(&mut sealer).unwrap();
+    opener.open(&mut genuine).unwrap();
+    let mut state = 0x1234_5678_9abc_def1_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut datagram = [0; 100];
+    let counts_at_all = COUNT.get() > 0;
+    let before = COUNT.get();
+
+    for _ in 0..100_000 {
+        for chunk in datagram.chunks_mut(8) {
+            chunk.copy_from_slice(&random().to_be_bytes()[..chunk.len()]);
+        }
+        // Mostly like one of ours: a kind and a phase that there are, a number not far from here.
+        datagram[0] = (random() % 6) as u8;
+        datagram[1] = (random() % 3) as u8;
+        if random() % 2 == 0 {
+            datagram[2..7].fill(0);
+        }
+        let len = (random() % 101) as usize;
+        assert!(opener.open(&mut datagram[..len]).is_err());
+    }
+
+    assert!(counts_at_all);
+    assert_eq!(COUNT.get() - before, 0);
+    assert_eq!((opener.phase(), opener.wanted_phase()), (0, None));
+    assert_eq!((opener.window().end(), opener.window().loss().received), (1, 1));
+}
+
+#[test]
+fn reports_and_what_parity_becomes_of_them_ask_for_no_memory() {
+    let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    let least = Parity { percent: 5, count_min: 1 };
+    let most = Parity { percent: 60, count_min: 12 };
+    let mut now = clock::now();
+    let mut control = Control::new(Policy { least, most, lost_one_in: 1000 }, now);
+    let counts_at_all = COUNT.get() > 0;
+    let before = COUNT.get();
+
+    for index in 0..5000_u32 {
+        let mut datagram = Ping { sent_us: 1, token: None }.seal(&mut sealer).unwrap();
+        if index % 25 != 7 {
+            opener.open(&mut datagram).unwrap();
+        }
+        if index % 50 == 49 {
+            now += INTERVAL;
+            let (counters, delay) = (Counters::default(), Delay::default());
+            let report = Report::new(&mut opener, &counters, &delay, Ecn::default());
+            control.handle_report(&report, 100, now);
+        }
+    }
+
+    assert!(counts_at_all);
+    assert_eq!(COUNT.get() - before, 0);
+    assert!(control.parity().percent > least.percent);
 }

@@ -83,7 +83,8 @@ pub struct Plan {
 pub enum Error {
     /// The key has sealed as much as it may.
     Exhausted,
-    /// An access unit of more than [`UNIT_LEN_MAX`] bytes, or of more blocks than have numbers.
+    /// An access unit of more than [`UNIT_LEN_MAX`] bytes, or of more blocks than have numbers; a
+    /// frame of sound that is empty, or longer than a packet takes.
     TooLong,
 }
 
