@@ -37,6 +37,7 @@ system_files() {
 755 usr/local/bin/punktfunkd
 644 usr/local/lib/modules-load.d/punktfunk.conf
 644 usr/local/lib/punktfunk/libavenc.so
+644 usr/local/lib/sysctl.d/99-punktfunk-net.conf
 644 usr/local/lib/systemd/system/punktfunkd.service
 644 usr/local/lib/systemd/user/punktfunkd.service
 644 usr/local/lib/udev/rules.d/60-punktfunk.rules
@@ -68,6 +69,11 @@ echo '644 etc/punktfunk.conf' | expect 'taken off, edited'
 
 rm -r "$root"
 install_here
+# Every line is one that the kernel knows, and what it allows is what SocketBuffer asks for.
+while read -r name is value; do
+    [[ -e "/proc/sys/${name//.//}" && $is == '=' ]] || fail "$name: no limit of the kernel"
+    ((value == 32 << 20)) || fail "$name: not the default of SocketBuffer"
+done < <(grep --invert-match '^#' "$root/usr/local/lib/sysctl.d/99-punktfunk-net.conf")
 install_here --uninstall
 expect 'taken off' </dev/null
 
@@ -102,7 +108,8 @@ for unit in system user; do
     grep --quiet '^ExecStart=/opt/punktfunk/bin/punktfunkd$' \
         "$root/etc/systemd/$unit/punktfunkd.service" || fail "$unit unit: names another program"
 done
-for file in udev/rules.d/60-punktfunk.rules modules-load.d/punktfunk.conf; do
+for file in udev/rules.d/60-punktfunk.rules modules-load.d/punktfunk.conf \
+    sysctl.d/99-punktfunk-net.conf; do
     [[ -f $root/etc/$file ]] || fail "/etc/$file is missing"
 done
 install_here --prefix /opt/punktfunk --uninstall

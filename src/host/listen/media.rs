@@ -97,9 +97,12 @@ impl Ports {
             log::log!(
                 level,
                 "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
-                 net.core.wmem_max and net.core.rmem_max of sysctl(8) allow no more [{}]",
+                 net.core.wmem_max and net.core.rmem_max allow no more, which \
+                 99-punktfunk-net.conf in /etc/sysctl.d raises [{}]",
                 Code::Buffers,
             );
+        } else if !ports.is_empty() {
+            log::info!("udp: buffers of {granted_len} bytes");
         }
         let config = Config {
             channel_count_max: CHANNEL_COUNT as u8,
