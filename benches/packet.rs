@@ -8,10 +8,10 @@
 
 use std::hint::black_box;
 use std::net::UdpSocket as Bare;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use punktfunk_core::net::udp::{Batch, Path, UdpSocket};
+use punktfunk_core::net::udp::{Batch, Path, UdpSocket, set_segment_len};
 use punktfunk_core::proto::gamestream::secret::Secret;
 use punktfunk_core::proto::packet::pace::Pace;
 use punktfunk_core::proto::packet::video::{FrameKind, Packetizer, Unit, VideoConfig};
@@ -54,12 +54,7 @@ fn packetizer(key: Option<Secret<16>>) -> Packetizer {
 fn bare(peer: &Bare, segment_len: usize) -> Bare {
     let bare = Bare::bind("127.0.0.1:0").unwrap();
     bare.connect(peer.local_addr().unwrap()).unwrap();
-    let (value, len) = (segment_len as i32, size_of::<i32>() as libc::socklen_t);
-    let place = (&raw const value).cast();
-    // SAFETY: `place` has `len` bytes, which outlive the call.
-    let result =
-        unsafe { libc::setsockopt(bare.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, place, len) };
-    assert_eq!(result, 0);
+    set_segment_len(bare.as_fd(), segment_len).unwrap();
     bare
 }
 

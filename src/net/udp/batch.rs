@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::net::clock;
 use crate::net::sockaddr::Name;
-use crate::net::udp::message::Control;
+use crate::net::udp::message::{self, Control};
 use crate::net::udp::socket::{self, Path, UdpSocket};
 
 /// What the kernel segments of one message, at most.
@@ -22,6 +22,8 @@ const SEGMENT_COUNT_MAX: usize = 64;
 const MESSAGE_LEN_MAX: usize = 65_000;
 /// Messages of one system call.
 const MESSAGE_COUNT_MAX: usize = 64;
+/// The two bits of congestion of who understands them, RFC 3168 section 5.
+const ECT_0: u8 = 2;
 /// How long to wait for memory of the kernel, of which it does not say when it is there.
 const MEMORY_WAIT: Duration = Duration::from_millis(1);
 
@@ -29,6 +31,7 @@ const MEMORY_WAIT: Duration = Duration::from_millis(1);
 pub struct Batch {
     wait_max: Duration,
     is_segmented: bool,
+    is_ecn_capable: bool,
     headers: Box<[libc::mmsghdr; MESSAGE_COUNT_MAX]>,
     parts: Box<[libc::iovec; MESSAGE_COUNT_MAX]>,
 }
@@ -53,7 +56,19 @@ impl Batch {
     pub fn new(wait_max: Duration) -> Batch {
         // SAFETY: all zeroes is a header of a message with nothing in it, and a part with no bytes.
         let (headers, parts) = unsafe { (zeroed(), zeroed()) };
-        Batch { wait_max, is_segmented: true, headers: Box::new(headers), parts: Box::new(parts) }
+        Batch {
+            wait_max,
+            is_segmented: true,
+            is_ecn_capable: false,
+            headers: Box::new(headers),
+            parts: Box::new(parts),
+        }
+    }
+
+    /// Whether datagrams say that whoever is on a full way may mark them rather than drop them
+    /// (ECT(0), RFC 3168). That is for a peer that tells how many were marked.
+    pub fn set_ecn_capable(&mut self, is_ecn_capable: bool) {
+        self.is_ecn_capable = is_ecn_capable;
     }
 
     /// Whether the kernel segments. Without, it is not asked to any more.
@@ -82,8 +97,9 @@ impl Batch {
         let segment_len = segment_len.max(1);
         let name = Name::from(socket.name(path));
         let mut control = socket::control(path);
-        if let Some(dscp) = dscp {
-            mark(&mut control, path, dscp);
+        let field = dscp.unwrap_or(0) << 2 | if self.is_ecn_capable { ECT_0 } else { 0 };
+        if field != 0 {
+            mark(&mut control, path, field);
         }
         let single_control_len = control.len();
         control.put(libc::SOL_UDP, libc::UDP_SEGMENT, segment_len as u16); // of a message: < 64 KiB
@@ -195,13 +211,19 @@ impl Burst<'_> {
 }
 
 /// Adds the differentiated services field, which is the DSCP and two bits of congestion.
-fn mark(control: &mut Control, path: &Path, dscp: u8) {
-    let field = i32::from(dscp) << 2;
+fn mark(control: &mut Control, path: &Path, field: u8) {
+    let field = i32::from(field);
     if path.remote.ip().to_canonical().is_ipv4() {
         control.put(libc::IPPROTO_IP, libc::IP_TOS, field);
     } else {
         control.put(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, field);
     }
+}
+
+/// Has the kernel cut each message of a socket into datagrams of so many bytes, below 64 KiB: what
+/// a batch is measured against, as there is nothing around it.
+pub fn set_segment_len(socket: BorrowedFd<'_>, len: usize) -> io::Result<()> {
+    message::set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, &(len as i32))
 }
 
 /// Waits until a socket can take more, or without one for a moment. False when the time is over,

@@ -7,7 +7,7 @@ mod message;
 mod multicast;
 mod socket;
 
-pub use batch::{Batch, Sent};
+pub use batch::{Batch, Sent, set_segment_len};
 pub use intake::{Intake, Taken};
 pub use multicast::{Datagram, MulticastSocket};
 pub use socket::{Path, Received, UdpSocket};

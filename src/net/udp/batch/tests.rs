@@ -98,8 +98,16 @@ fn datagrams_are_marked() {
     for (from, to, level, option) in cases {
         let (socket, (receiver, path)) = (bind(from), receiver(to));
         message::set(receiver.as_fd(), level, option, &1_i32).unwrap();
-        for (dscp, expected) in [(Some(40), 160), (Some(48), 192), (None, 0)] {
+        let marks = [
+            (Some(40), false, 160),
+            (Some(48), false, 192),
+            (Some(40), true, 162),
+            (None, true, 2),
+            (None, false, 0),
+        ];
+        for (dscp, is_ecn_capable, expected) in marks {
             let mut batch = Batch::new(WAIT_MAX);
+            batch.set_ecn_capable(is_ecn_capable);
 
             batch.send(&socket, &path, &pattern(48), 16, dscp);
 
