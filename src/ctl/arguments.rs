@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::ops::RangeInclusive;
 
 use argh::FromArgs;
+use punktfunk_core::proto::units::Kbps;
 
 /// Rates that pictures may be encoded at.
 const RATE_KBPS: RangeInclusive<u32> = 500..=10_000_000;
@@ -351,13 +352,7 @@ pub struct Version {}
 /// A rate as punktfunk.conf(5) writes it, in kbit/s.
 fn parse_rate(text: &str) -> Result<u32, String> {
     let wrong = || format!("{text:?} is not a rate from 500k to 10G bits per second, such as 20M");
-    let units = [("k", 1), ("M", 1000), ("G", 1_000_000)];
-    let parsed = units.iter().find_map(|(unit, kbps)| Some((text.strip_suffix(unit)?, *kbps)));
-    let (digits, unit_kbps) = parsed.ok_or_else(wrong)?;
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: Option<u32> = if is_number { digits.parse().ok() } else { None };
-    let kbps = count.and_then(|count| count.checked_mul(unit_kbps));
-    kbps.filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
+    Kbps::parse(text).map(|rate| rate.0).filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
 }
 
 /// What the command line asks for instead of a run.

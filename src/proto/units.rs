@@ -31,6 +31,16 @@ impl Ticks90k {
 pub struct Kbps(pub u32);
 
 impl Kbps {
+    /// As people write it, a whole number with k, M or G behind it: `20M`.
+    pub fn parse(text: &str) -> Option<Kbps> {
+        let units = [("k", 1), ("M", 1000), ("G", 1_000_000)];
+        let (digits, unit_kbps) =
+            units.iter().find_map(|(unit, kbps)| Some((text.strip_suffix(unit)?, *kbps)))?;
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let count: u32 = if is_number { digits.parse().ok()? } else { return None };
+        count.checked_mul(unit_kbps).map(Kbps)
+    }
+
     /// Of so many bytes in that time; 0 where there is none.
     pub fn of(bytes: u64, time: Duration) -> Kbps {
         let rate = (u128::from(bytes) * 8_000_000).checked_div(time.as_nanos()).unwrap_or(0);
@@ -41,5 +51,30 @@ impl Kbps {
 impl fmt::Display for Kbps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} kbps", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_whole_number_with_its_unit() {
+        let table = [
+            ("20M", Some(20_000)),
+            ("500k", Some(500)),
+            ("10G", Some(10_000_000)),
+            ("0k", Some(0)),
+            ("4294968M", None),
+            ("20", None),
+            ("M", None),
+            ("", None),
+            ("+2M", None),
+            ("2.5M", None),
+            ("20m", None),
+        ];
+        for (text, kbps) in table {
+            assert_eq!(Kbps::parse(text), kbps.map(Kbps), "{text}");
+        }
     }
 }

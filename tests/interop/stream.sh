@@ -6,10 +6,11 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 [[ $EUID == 0 ]] || exec sudo --preserve-env=PYTHON "$here/stream.sh" "$@"
+# shellcheck source=tests/interop/machines
+source "$here/machines"
 
 programs=$(realpath "${1:?the folder of the built programs}")
 python=${PYTHON:-$here/../.venv/bin/python3}
-host=pf-host-$$ peer=pf-peer-$$
 ipv4=10.77.0.1 ipv6=fd00:5353::1
 http_port=47989 video_port=47998
 folder=$(mktemp -d)
@@ -21,8 +22,7 @@ clean_up() {
         kill "$process" 2>/dev/null || true
     done
     wait 2>/dev/null || true
-    ip netns delete "$host" 2>/dev/null || true
-    ip netns delete "$peer" 2>/dev/null || true
+    remove_machines
     rm -rf "$folder"
 }
 trap clean_up EXIT
@@ -44,18 +44,10 @@ eventually() { # eventually COMMAND...: within half a minute
     done
 }
 
-# The machines, and one cable between them.
-ip netns add "$host"
-ip netns add "$peer"
-ip -n "$host" link add eth0 type veth peer name eth0 netns "$peer"
-for machine in "$host" "$peer"; do
-    [[ $machine == "$host" ]] && number=1 || number=2
-    ip -n "$machine" link set lo up
-    ip -n "$machine" address add "10.77.0.$number/24" dev eth0
-    ip -n "$machine" address add "fd00:5353::$number/64" dev eth0 nodad
-    # Datagrams that the kernel cuts from one are cut here: each is to be lost by itself.
-    ip -n "$machine" link set eth0 up gso_max_segs 1
-done
+add_machines 10.77.0. fd00:5353::
+# Each datagram is to be lost by itself.
+cut_here "$host"
+cut_here "$peer"
 
 # The daemon, as an ordinary user, and the client with whom it is paired.
 for part in punktfunkd punktfunkctl libavenc.so; do

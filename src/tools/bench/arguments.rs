@@ -6,12 +6,16 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use argh::FromArgs;
-use punktfunk_core::proto::packet::native::packetize::UNIT_LEN_MAX;
+use punktfunk_core::proto::packet::native::packetize::{
+    BLOCK_DATA_FAST, BLOCK_DATA_MAX, UNIT_LEN_MAX,
+};
+use punktfunk_core::proto::units::Kbps;
 
 /// Rates that can be asked for, in kbit/s.
 const RATE_KBPS: std::ops::RangeInclusive<u32> = 100..=100_000_000;
 
-/// Measure the data plane of punktfunk/1 between two processes: one receives, one sends.
+/// Measure the data plane of punktfunk/1: between two processes, of which one receives and one
+/// sends, or stage by stage on one core.
 #[derive(FromArgs, Debug)]
 pub struct Arguments {
     #[argh(subcommand)]
@@ -22,8 +26,42 @@ pub struct Arguments {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum Verb {
+    Core(Core),
     Receive(Receive),
     Send(Send),
+}
+
+/// time each stage of either end on one core, beside a bare loop that sends as many bytes
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "core")]
+pub struct Core {
+    /// address and port that datagrams are sent to; whoever is there answers nothing
+    #[argh(positional)]
+    pub to: SocketAddr,
+
+    /// the processor that it runs on, the first, 0, unless told
+    #[argh(option, default = "0")]
+    pub processor: usize,
+
+    /// bytes of an access unit, 2000000 unless told
+    #[argh(option, default = "2_000_000")]
+    pub unit: usize,
+
+    /// data shards of a block at most, 256 unless told
+    #[argh(option, default = "BLOCK_DATA_FAST")]
+    pub block: usize,
+
+    /// parity shards per hundred data shards, 20 unless told
+    #[argh(option, default = "20")]
+    pub parity: u8,
+
+    /// bytes of a datagram, 1452 unless told
+    #[argh(option, default = "1452")]
+    pub datagram: usize,
+
+    /// turns, of which the best of each contender counts, 200 unless told
+    #[argh(option, default = "200")]
+    pub turns: u32,
 }
 
 /// receive until the sender says that it was all, and print what came
@@ -41,6 +79,11 @@ pub struct Receive {
     /// bytes of a datagram, those of the sender, 1452 unless told
     #[argh(option, default = "1452")]
     pub datagram: usize,
+
+    /// stay awake until something comes, but for a millisecond after each access unit: without what
+    /// it takes a processor that rests to wake
+    #[argh(switch)]
+    pub awake: bool,
 
     /// seconds without anything after which it is over, 10 unless told
     #[argh(option, default = "10")]
@@ -70,6 +113,10 @@ pub struct Send {
     /// parity shards per hundred data shards, 20 unless told
     #[argh(option, default = "20")]
     pub parity: u8,
+
+    /// data shards of a block at most, 256 unless told
+    #[argh(option, default = "BLOCK_DATA_FAST")]
+    pub block: usize,
 
     /// bytes of a datagram, 1452 unless told
     #[argh(option, default = "1452")]
@@ -107,8 +154,13 @@ impl Arguments {
             EarlyExit { output: exit.output.trim_end().to_owned(), is_help: exit.status.is_ok() }
         })?;
         let complaint = match &arguments.verb {
+            Verb::Core(core) => complaint_of_datagram(core.datagram)
+                .or_else(|| complaint_of_block(core.block))
+                .or_else(|| complaint_of_core(core)),
             Verb::Receive(receive) => complaint_of_datagram(receive.datagram),
-            Verb::Send(send) => complaint_of_datagram(send.datagram).or_else(|| complaint(send)),
+            Verb::Send(send) => complaint_of_datagram(send.datagram)
+                .or_else(|| complaint_of_block(send.block))
+                .or_else(|| complaint(send)),
         };
         match complaint {
             None => Ok(arguments),
@@ -119,6 +171,19 @@ impl Arguments {
 
 fn complaint_of_datagram(len: usize) -> Option<&'static str> {
     (!(108..=65_000).contains(&len)).then_some("a datagram has from 108 to 65000 bytes")
+}
+
+fn complaint_of_block(len: usize) -> Option<&'static str> {
+    (!(1..=BLOCK_DATA_MAX).contains(&len)).then_some("a block has from 1 to 1000 data shards")
+}
+
+fn complaint_of_core(core: &Core) -> Option<&'static str> {
+    match core {
+        _ if core.parity > 100 => Some("parity is 100 percent at most"),
+        _ if core.unit > UNIT_LEN_MAX => Some("an access unit has 64 MiB at most"),
+        _ if core.turns == 0 => Some("there is one turn at least"),
+        _ => None,
+    }
 }
 
 fn complaint(send: &Send) -> Option<&'static str> {
@@ -144,13 +209,7 @@ impl Send {
 /// A rate as punktfunk.conf(5) writes it, in kbit/s.
 fn parse_rate(text: &str) -> Result<u32, String> {
     let wrong = || format!("{text:?} is not a rate from 100k to 100G bits per second, such as 20M");
-    let units = [("k", 1), ("M", 1000), ("G", 1_000_000)];
-    let parsed = units.iter().find_map(|(unit, kbps)| Some((text.strip_suffix(unit)?, *kbps)));
-    let (digits, unit_kbps) = parsed.ok_or_else(wrong)?;
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: Option<u32> = if is_number { digits.parse().ok() } else { None };
-    let kbps = count.and_then(|count| count.checked_mul(unit_kbps));
-    kbps.filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
+    Kbps::parse(text).map(|rate| rate.0).filter(|kbps| RATE_KBPS.contains(kbps)).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -175,9 +234,14 @@ mod tests {
             &["send", "127.0.0.1:9", "--rate", "200G"],
             &["send", "127.0.0.1:9", "--rate", "1G", "--parity", "101"],
             &["send", "127.0.0.1:9", "--rate", "1G", "--fps", "0"],
+            &["send", "127.0.0.1:9", "--rate", "1G", "--block", "0"],
             &["send", "127.0.0.1:9", "--rate", "1G", "--seconds", "4294967295"],
             &["send", "127.0.0.1:9", "--rate", "100G", "--fps", "1"],
             &["receive", "127.0.0.1:9", "--datagram", "100"],
+            &["core", "127.0.0.1:9", "--parity", "101"],
+            &["core", "127.0.0.1:9", "--block", "1001"],
+            &["core", "127.0.0.1:9", "--unit", "67108865"],
+            &["core", "127.0.0.1:9", "--turns", "0"],
             &["fly"],
             &[],
         ] {

@@ -1,11 +1,13 @@
-//! punktfunk-bench: what the data plane of punktfunk/1 carries, over a real network.
+//! punktfunk-bench: what the data plane of punktfunk/1 carries, and what each stage of it costs.
 //!
 //! One process sends and one receives, on two machines or in two network namespaces. Both print one
-//! line at the end, which says what became of everything that was sent.
+//! line at the end, which says what became of everything that was sent. A third kind times the
+//! stages of both ends on one core.
 
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod core;
 mod pattern;
 mod receive;
 mod send;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         }
     };
     let line = match &arguments.verb {
+        Verb::Core(core) => core::run(core),
         Verb::Receive(receive) => receive::run(receive),
         Verb::Send(send) => send::run(send),
     };

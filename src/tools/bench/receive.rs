@@ -5,7 +5,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use punktfunk_core::net::udp::{Intake, UdpSocket};
+use punktfunk_core::net::udp::{Intake, Taken, UdpSocket};
 use punktfunk_core::net::{clock, poll, thread};
 use punktfunk_core::proto::packet::native::header::{Kind, shard_len};
 use punktfunk_core::proto::packet::native::packetize::{BLOCK_DATA_MAX, UNIT_LEN_MAX};
@@ -23,8 +23,13 @@ const WINDOW_LEN: usize = 1 << 16;
 const FRAME_COUNT: usize = 8;
 /// How long an access unit waits for one before it.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long a receiver that stays awake rests after an access unit: the kernel stops real-time
+/// threads that never do.
+const REST_TIME: Duration = Duration::from_millis(1);
 /// Delays that are kept.
 const DELAY_COUNT: usize = 1 << 16;
+/// What whoever is on a full way makes of the two bits of congestion, RFC 3168.
+const CONGESTED: u8 = 3;
 /// Of the real-time priorities a low one.
 const PRIORITY: u8 = 10;
 
@@ -36,6 +41,9 @@ struct Tally {
     delays: Spread,
     refused_count: u64,
     wrong_count: u64,
+    /// Datagrams that could be marked by whoever is on a full way, and those that were.
+    markable_count: u64,
+    marked_count: u64,
     /// Ranges of access units that were named as lost, and how many are in them.
     lost: Vec<(u32, u32)>,
     lost_count: u64,
@@ -62,6 +70,8 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
         delays: Spread::with_capacity(DELAY_COUNT),
         refused_count: 0,
         wrong_count: 0,
+        markable_count: 0,
+        marked_count: 0,
         lost: Vec::new(),
         lost_count: 0,
         unit_bytes: 0,
@@ -79,11 +89,17 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
     let mut heard = clock::now();
     while tally.sent.is_none() && heard + patience > clock::now() {
         let timeout = tally.reassembler.poll_timeout().unwrap_or(heard + patience);
-        poll::wait_readable(&socket, timeout)?;
-        while intake.receive(&socket, |taken| tally.take(taken.bytes))? > 0 {
+        if !arguments.awake {
+            poll::wait_readable(&socket, timeout)?;
+        }
+        let unit_count = tally.reassembler.counters().units;
+        while intake.receive(&socket, |taken| tally.take(taken))? > 0 {
             heard = clock::now();
         }
         tally.tell();
+        if arguments.awake && tally.reassembler.counters().units > unit_count {
+            clock::sleep_until(clock::now() + REST_TIME);
+        }
     }
     // What waits for what will not come any more is told.
     clock::sleep_until(clock::now() + PATIENCE);
@@ -93,8 +109,10 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
 }
 
 impl Tally {
-    fn take(&mut self, datagram: &mut [u8]) {
-        let Ok(opened) = self.opener.open(datagram) else {
+    fn take(&mut self, taken: Taken<'_>) {
+        self.markable_count += u64::from(taken.ecn != 0);
+        self.marked_count += u64::from(taken.ecn == CONGESTED);
+        let Ok(opened) = self.opener.open(taken.bytes) else {
             self.refused_count += 1;
             return;
         };
@@ -162,7 +180,7 @@ impl Tally {
              \"access_units\":{},\"lost_access_units\":{},\"lost\":{:?},\"wrong\":{},\
              \"kbps\":{:.0},\"packets\":{},\"packets_dropped\":{lost_packets},\
              \"kernel_dropped\":{kernel_dropped},\"bursts\":{:?},\"recovered\":{},\"late\":{},\
-             \"needless\":{},\"early\":{},\"refused\":{},\"numbers\":{},\"jitter_us\":{},\"trend_us\":{},\
+             \"markable\":{},\"marked\":{},\"needless\":{},\"early\":{},\"refused\":{},\"numbers\":{},\"jitter_us\":{},\"trend_us\":{},\
              \"buffer_len\":{buffer_len},\"is_real_time\":{is_real_time},\"core\":{:.3},\
              \"delay_us\":{}}}",
             counters.units,
@@ -174,6 +192,8 @@ impl Tally {
             loss.bursts,
             counters.recovered,
             counters.late,
+            self.markable_count,
+            self.marked_count,
             counters.needless,
             counters.early,
             self.refused_count + counters.refused,

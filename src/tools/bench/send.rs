@@ -11,7 +11,7 @@ use punktfunk_core::net::{clock, thread};
 use punktfunk_core::proto::packet::native::header::{
     FRAME_PREFIX_LEN, FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, TAG_LEN, shard_len,
 };
-use punktfunk_core::proto::packet::native::packetize::{BLOCK_DATA_MAX, Packetizer, Shape, Unit};
+use punktfunk_core::proto::packet::native::packetize::{Packetizer, Shape, Unit};
 use punktfunk_core::proto::packet::pace::Pace;
 use punktfunk_core::proto::units::FrameIndex;
 
@@ -45,12 +45,13 @@ pub fn run(arguments: &Send) -> io::Result<String> {
     let pattern = Pattern::new(len);
     let shape = Shape {
         shard_len,
-        block_data_max: BLOCK_DATA_MAX,
+        block_data_max: arguments.block,
         parity_percent: arguments.parity,
         parity_count_min: 1,
     };
     let mut packetizer = Packetizer::new(shape, &keys());
     let mut batch = Batch::new(SEND_WAIT_MAX);
+    batch.set_ecn_capable(true);
     let interval = Duration::from_secs(1) / arguments.fps;
     let sent_kbps = u64::from(arguments.rate) * (100 + u64::from(arguments.parity)) / 100;
     let pace = Pace::new(sent_kbps.min(u32::MAX.into()) as u32, interval, arguments.spread);
@@ -81,13 +82,16 @@ pub fn run(arguments: &Send) -> io::Result<String> {
         // The first burst leaves as soon as it is made.
         let mut first = None;
         for block in 0..plan.block_count {
-            let before = clock::now();
-            let block = packetizer.block(&unit, block).map_err(io::Error::other)?;
-            let ready = clock::now();
-            making += ready - before;
-            let first = *first.get_or_insert(ready);
-            for burst in block.chunks(bursts.burst_len() * datagram_len) {
-                let departure = first + bursts.departure(sent_count);
+            let mut mark = clock::now();
+            let block = packetizer.cut(&unit, block).map_err(io::Error::other)?;
+            packetizer.protect(&block);
+            let indices = 0..block.datagram_count();
+            for start in indices.clone().step_by(bursts.burst_len()) {
+                let burst = start..indices.end.min(start + bursts.burst_len());
+                let burst = packetizer.seal(&block, burst).map_err(io::Error::other)?;
+                let ready = clock::now();
+                making += ready - mark;
+                let departure = *first.get_or_insert(ready) + bursts.departure(sent_count);
                 if arguments.spread > 0 {
                     clock::wait_until(departure);
                     let late_by = clock::now().saturating_duration_since(departure);
@@ -98,6 +102,7 @@ pub fn run(arguments: &Send) -> io::Result<String> {
                 datagram_count += sent.datagrams as u64;
                 dropped_count += sent.dropped as u64;
                 call_count += sent.calls as u64;
+                mark = clock::now();
             }
         }
         made.add(making.as_nanos() as u64);
@@ -110,7 +115,7 @@ pub fn run(arguments: &Send) -> io::Result<String> {
         payload[..8].copy_from_slice(&u64::from(count).to_be_bytes());
         payload[8..].copy_from_slice(&(datagram_count + dropped_count).to_be_bytes());
         packetizer.sealer().seal(Kind::Probe, &mut datagram).map_err(io::Error::other)?;
-        socket.send(&datagram, &path)?;
+        batch.send(&socket, &path, &datagram, datagram.len(), None);
         clock::sleep_until(clock::now() + FAREWELL_INTERVAL);
     }
     let unit_kbps = (len + FRAME_PREFIX_LEN) as f64 * 8.0 * f64::from(count)

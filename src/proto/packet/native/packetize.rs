@@ -2,11 +2,12 @@
 //! core when its parity is computed, when it is sealed, and when it is sent.
 //!
 //! A block's datagrams lie one behind the other, as they are sent. Its shards and their parity are
-//! made there, and sealed there.
+//! made there, and sealed there, burst by burst where they are sent so.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::ops::Range;
 
 use fec16::{Code, Workspace};
 
@@ -20,6 +21,9 @@ use super::seal::{Exhausted, Keys, Sealer};
 pub const UNIT_LEN_MAX: usize = 64 << 20;
 /// Data shards of a block at most. More are slower, as they do not stay in the caches.
 pub const BLOCK_DATA_MAX: usize = 1000;
+/// Data shards of a block that is made fastest: of datagrams as long as usual it stays, parity too,
+/// within half of a core's cache of 1 MiB.
+pub const BLOCK_DATA_FAST: usize = 256;
 /// Where a shard begins in its datagram.
 const SHARD_START: usize = PACKET_HEADER_LEN + SHARD_HEADER_LEN;
 
@@ -112,8 +116,15 @@ pub struct Packetizer {
     workspace: Workspace,
     /// The datagrams of one block.
     buffer: Box<[u8]>,
-    /// Bytes of it that the last block has.
+    /// Bytes of it that are sealed datagrams of the last block.
     made_len: usize,
+}
+
+/// A block whose datagrams are in the making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    data_count: usize,
+    parity_count: usize,
 }
 
 /// How an access unit is divided.
@@ -153,6 +164,13 @@ impl Shape {
     pub fn parity_count(&self, data_count: usize) -> usize {
         let (percent, count_min) = (self.parity_percent, self.parity_count_min);
         Parity { percent, count_min }.count(data_count)
+    }
+}
+
+impl Block {
+    /// Data and parity shards.
+    pub fn datagram_count(&self) -> usize {
+        self.data_count + self.parity_count
     }
 }
 
@@ -243,6 +261,18 @@ impl Packetizer {
     ///
     /// If there is no such block.
     pub fn block(&mut self, unit: &Unit<'_>, index: usize) -> Result<&[u8], Error> {
+        let block = self.cut(unit, index)?;
+        self.protect(&block);
+        Ok(self.seal(&block, 0..block.datagram_count())?)
+    }
+
+    /// The first of three steps to the datagrams of a block, for who times each: its headers and
+    /// data shards.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such block.
+    pub fn cut(&mut self, unit: &Unit<'_>, index: usize) -> Result<Block, Error> {
         let division = self.shape.divide(unit.bytes.len())?;
         assert!(index < division.block_count, "block {index}");
         let Shape { shard_len, .. } = self.shape;
@@ -264,11 +294,11 @@ impl Packetizer {
             index: 0,
             padding: padding as u16,
         };
-        let datagram_len = datagram_len(shard_len);
-        let len = (data_count + parity_count) * datagram_len;
         self.made_len = 0;
-        let datagrams = &mut self.buffer[..len];
         let prefix = unit.prefix.emit();
+        let block = Block { data_count, parity_count };
+        let datagram_len = datagram_len(shard_len);
+        let datagrams = &mut self.buffer[..block.datagram_count() * datagram_len];
         for (at, datagram) in datagrams.chunks_exact_mut(datagram_len).enumerate() {
             let header = ShardHeader { index: at as u16, ..header };
             datagram[PACKET_HEADER_LEN..SHARD_START].copy_from_slice(&header.emit());
@@ -277,19 +307,41 @@ impl Packetizer {
                 fill(shard, &prefix, unit.bytes, (first + at) * shard_len);
             }
         }
-        if parity_count > 0 {
-            let code = Code::new(data_count, parity_count).expect("a block is far from the limit");
-            let (data, parity) = datagrams.split_at_mut(data_count * datagram_len);
-            protect(code, &mut self.workspace, data, parity, datagram_len);
+        Ok(block)
+    }
+
+    /// The second step: the parity shards of the block that was cut.
+    pub fn protect(&mut self, block: &Block) {
+        let Block { data_count, parity_count } = *block;
+        if parity_count == 0 {
+            return;
         }
+        let code = Code::new(data_count, parity_count).expect("a block is far from the limit");
+        let datagram_len = self.datagram_len();
+        let datagrams = &mut self.buffer[..block.datagram_count() * datagram_len];
+        let (data, parity) = datagrams.split_at_mut(data_count * datagram_len);
+        protect(code, &mut self.workspace, data, parity, datagram_len);
+    }
+
+    /// The third step, in as many parts as there are bursts: some datagrams of the block that was
+    /// protected. Each is to be sealed once.
+    ///
+    /// # Panics
+    ///
+    /// If the block does not have them.
+    pub fn seal(&mut self, block: &Block, indices: Range<usize>) -> Result<&[u8], Exhausted> {
+        assert!(indices.end <= block.datagram_count(), "datagrams {indices:?}");
+        let datagram_len = self.datagram_len();
+        let bytes = indices.start * datagram_len..indices.end * datagram_len;
+        let datagrams = &mut self.buffer[bytes.clone()];
         for datagram in datagrams.chunks_exact_mut(datagram_len) {
             self.sealer.seal(Kind::Video, datagram)?;
         }
-        self.made_len = len;
-        Ok(self.made())
+        self.made_len = bytes.end;
+        Ok(&self.buffer[bytes])
     }
 
-    /// The datagrams of the last block once more, for those who do not send it at one go.
+    /// The datagrams of the last block that are sealed, once more, for those who do not send it at one go.
     pub fn made(&self) -> &[u8] {
         &self.buffer[..self.made_len]
     }
