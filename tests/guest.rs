@@ -1,5 +1,5 @@
-//! Gamepads as programs see them, in a machine with a kernel of its own: no test makes devices on
-//! the machine that it runs on.
+//! Gamepads as programs see them, and what takes disciplines that this machine's kernel may not have,
+//! in a machine with a kernel of its own: no test makes devices on the machine that it runs on.
 //!
 //! This program starts the machine, and is what runs in it.
 
@@ -14,6 +14,8 @@ mod grants;
 mod inject;
 #[path = "guest/inside.rs"]
 mod inside;
+#[path = "guest/pacing.rs"]
+mod pacing;
 #[path = "guest/sdl.rs"]
 mod sdl;
 mod support;

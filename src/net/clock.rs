@@ -35,6 +35,15 @@ pub fn monotonic_us() -> u64 {
     passed.tv_sec as u64 * 1_000_000 + passed.tv_nsec as u64 / 1000
 }
 
+/// What CLOCK_MONOTONIC shows then, in nanoseconds; now, if it is over.
+pub fn monotonic_ns_at(then: Instant) -> u64 {
+    let mut passed = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a timespec that outlives the call. This clock is there on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut passed) };
+    let left = then.saturating_duration_since(now());
+    (Duration::new(passed.tv_sec as u64, passed.tv_nsec as u32) + left).as_nanos() as u64
+}
+
 /// Waits until then to the microsecond: sleeps, and asks the time over and over at the end. Only
 /// threads whose trade it is may: those that pace.
 pub fn wait_until(until: Instant) {
@@ -46,12 +55,27 @@ pub fn wait_until(until: Instant) {
     }
 }
 
-/// Sleeps until then. Only threads whose trade it is may: those that pace.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+/// Sleeps until then. Only threads whose trade it is may: those that pace. The kernel is told the
+/// moment rather than how long it is until then, so whoever takes the processor meanwhile delays
+/// nothing.
 pub fn sleep_until(until: Instant) {
-    let left = until.saturating_duration_since(now());
-    if !left.is_zero() {
-        std::thread::sleep(left);
+    while now() < until {
+        let ns = monotonic_ns_at(until);
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(ns / 1_000_000_000).unwrap_or(libc::time_t::MAX),
+            tv_nsec: (ns % 1_000_000_000) as libc::c_long, // below 10^9
+        };
+        // SAFETY: a timespec that outlives the call; nothing is asked to be told of what is left. An
+        // interrupted sleep goes on.
+        unsafe {
+            let flags = libc::TIMER_ABSTIME;
+            libc::clock_nanosleep(
+                libc::CLOCK_MONOTONIC,
+                flags,
+                &raw const time,
+                std::ptr::null_mut(),
+            );
+        }
     }
 }
 
@@ -106,6 +130,24 @@ mod tests {
         // Late by no more than its own reading of the clocks took.
         assert!(before <= moment, "{before:?} {moment:?}");
         assert!(moment <= after + (now() - after), "{after:?} {moment:?}");
+    }
+
+    #[test]
+    fn a_moment_to_come_has_its_number_and_is_slept_until() {
+        let then = now() + Duration::from_millis(20);
+
+        let ns = monotonic_ns_at(then);
+        sleep_until(then);
+
+        // The number is early by what lies between two readings of the clocks, and never late.
+        assert!(now() >= then);
+        assert!(monotonic() >= Duration::from_nanos(ns));
+        assert_eq!(
+            at_monotonic(Duration::from_nanos(ns)).map(|moment| moment > now()),
+            Some(false)
+        );
+        wait_until(then);
+        sleep_until(then);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod peer;
 pub mod poll;
 pub mod process;
+pub mod qdisc;
 pub mod shm;
 mod sockaddr;
 pub mod stream;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use punktfunk_core::net::bell::Bell;
 use punktfunk_core::net::clock;
-use punktfunk_core::net::udp::{Batch, Path, UdpSocket};
+use punktfunk_core::net::udp::{Batch, Pacer, Path, UdpSocket};
 use punktfunk_core::proto::packet::pace::{Pace, Schedule};
 use punktfunk_core::proto::packet::video::{Packetizer, Parity, Unit};
 use punktfunk_core::proto::units::Ticks90k;
@@ -50,6 +50,7 @@ struct Plane {
     packetizer: Packetizer,
     pace: Option<Pace>,
     pacing: Pacing,
+    pacer: Pacer,
     batch: Batch,
     socket: UdpSocket,
     dscp: Option<u8>,
@@ -79,6 +80,14 @@ impl Pacing {
     }
 }
 
+impl Plane {
+    /// The kernel may pace where it segments: of single datagrams it keeps too few.
+    fn look_at(&mut self, path: &Path) {
+        let may_kernel = self.pace.is_some() && self.batch.is_segmented();
+        self.pacer = if may_kernel { Pacer::of(&self.socket, path) } else { Pacer::timers() };
+    }
+}
+
 impl Thread {
     pub fn new(
         plan: &Plan,
@@ -96,6 +105,7 @@ impl Thread {
             packetizer: Packetizer::new(&plan.video),
             pace: plan.paces.then(|| pacing.pace(plan.encoder.bitrate_kbps)),
             pacing,
+            pacer: Pacer::timers(),
             batch,
             socket,
             dscp: plan.video_dscp,
@@ -145,6 +155,7 @@ impl Thread {
                         *pace = pace.as_ref().map(|_| pacing.pace(kbps));
                     }
                     Order::SendTo(path) => {
+                        self.plane.look_at(&path);
                         let known = self.path.map_or_else(clock::now, |(_, known)| known);
                         self.path = Some((path, known));
                     }
@@ -197,14 +208,16 @@ impl Thread {
             packetised += made - mark;
             mark = made;
             for burst in block.chunks(burst_len.saturating_mul(datagram_len)) {
+                let mut departure = None;
                 if let Some(bursts) = &bursts {
-                    let departure = began + bursts.departure(sent_count + dropped_count);
-                    if departure > mark {
-                        clock::sleep_until(departure);
+                    let planned = began + bursts.departure(sent_count + dropped_count);
+                    if planned > mark {
+                        departure = plane.pacer.wait(planned);
                         mark = clock::now();
                     }
                 }
-                let sent = plane.batch.send(&plane.socket, path, burst, datagram_len, plane.dscp);
+                let Plane { batch, socket, dscp, .. } = plane;
+                let sent = batch.send_at(socket, path, burst, datagram_len, *dscp, departure);
                 sent_count += sent.datagrams;
                 dropped_count += sent.dropped;
                 call_count += sent.calls;

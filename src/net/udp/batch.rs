@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::net::clock;
 use crate::net::sockaddr::Name;
 use crate::net::udp::message::{self, Control};
+use crate::net::udp::pacer::{Departure, SCM_TXTIME};
 use crate::net::udp::socket::{self, Path, UdpSocket};
 
 /// What the kernel segments of one message, at most.
@@ -94,12 +95,31 @@ impl Batch {
         segment_len: usize,
         dscp: Option<u8>,
     ) -> Sent {
+        self.send_at(socket, path, bytes, segment_len, dscp, None)
+    }
+
+    /// As [`Batch::send`], and has the kernel keep them until a time that a [`Pacer`] has told, if it
+    /// has.
+    ///
+    /// [`Pacer`]: crate::net::udp::Pacer
+    pub fn send_at(
+        &mut self,
+        socket: &UdpSocket,
+        path: &Path,
+        bytes: &[u8],
+        segment_len: usize,
+        dscp: Option<u8>,
+        departure: Option<Departure>,
+    ) -> Sent {
         let segment_len = segment_len.max(1);
         let name = Name::from(socket.name(path));
         let mut control = socket::control(path);
         let field = dscp.unwrap_or(0) << 2 | if self.is_ecn_capable { ECT_0 } else { 0 };
         if field != 0 {
             mark(&mut control, path, field);
+        }
+        if let Some(departure) = departure {
+            control.put(libc::SOL_SOCKET, SCM_TXTIME, departure.0);
         }
         let single_control_len = control.len();
         control.put(libc::SOL_UDP, libc::UDP_SEGMENT, segment_len as u16); // of a message: < 64 KiB

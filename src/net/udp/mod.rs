@@ -5,9 +5,11 @@ mod batch;
 mod intake;
 mod message;
 mod multicast;
+mod pacer;
 mod socket;
 
 pub use batch::{Batch, Sent, set_segment_len};
 pub use intake::{Intake, Taken};
 pub use multicast::{Datagram, MulticastSocket};
+pub use pacer::{Departure, Pacer};
 pub use socket::{Path, Received, UdpSocket};

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use punktfunk_core::net::udp::{Batch, Path, UdpSocket};
+use punktfunk_core::net::udp::{Batch, Pacer, Path, UdpSocket};
 use punktfunk_core::net::{clock, thread};
 use punktfunk_core::proto::packet::native::header::{
     FRAME_PREFIX_LEN, FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, TAG_LEN, shard_len,
@@ -52,6 +52,7 @@ pub fn run(arguments: &Send) -> io::Result<String> {
     let mut packetizer = Packetizer::new(shape, &keys());
     let mut batch = Batch::new(SEND_WAIT_MAX);
     batch.set_ecn_capable(true);
+    let pacer = Pacer::of(&socket, &path);
     let interval = Duration::from_secs(1) / arguments.fps;
     let sent_kbps = u64::from(arguments.rate) * (100 + u64::from(arguments.parity)) / 100;
     let pace = Pace::new(sent_kbps.min(u32::MAX.into()) as u32, interval, arguments.spread);
@@ -92,12 +93,13 @@ pub fn run(arguments: &Send) -> io::Result<String> {
                 let ready = clock::now();
                 making += ready - mark;
                 let departure = *first.get_or_insert(ready) + bursts.departure(sent_count);
+                let mut told = None;
                 if arguments.spread > 0 {
-                    clock::wait_until(departure);
+                    told = pacer.wait(departure);
                     let late_by = clock::now().saturating_duration_since(departure);
                     late.add(late_by.as_nanos() as u64);
                 }
-                let sent = batch.send(&socket, &path, burst, datagram_len, None);
+                let sent = batch.send_at(&socket, &path, burst, datagram_len, None, told);
                 sent_count += sent.datagrams + sent.dropped;
                 datagram_count += sent.datagrams as u64;
                 dropped_count += sent.dropped as u64;
@@ -124,9 +126,10 @@ pub fn run(arguments: &Send) -> io::Result<String> {
     Ok(format!(
         "{{\"access_units\":{count},\"unit_len\":{len},\"kbps\":{unit_kbps:.0},\
          \"datagrams\":{datagram_count},\"packets_send_dropped\":{dropped_count},\
-         \"calls\":{call_count},\"is_segmented\":{},\"is_real_time\":{is_real_time},\
+         \"calls\":{call_count},\"is_segmented\":{},\"is_paced_by_kernel\":{},\"is_real_time\":{is_real_time},\
          \"buffer_len\":{buffer_len},\"core\":{:.3},\"make_us\":{made},\"late_us\":{late}}}",
         batch.is_segmented(),
+        pacer.is_kernel(),
         processor_time.as_secs_f64() / took.as_secs_f64().max(1e-9),
     ))
 }
