@@ -1,4 +1,4 @@
-//! Clients that share a running desktop: each sees an output of its own, and types there alone.
+//! Clients on a running desktop: each sees an output of its own, and types there.
 
 mod support;
 
@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use support::device::{Device, Stream};
+use support::phoc::Phoc;
 use support::sway::Sway;
 use support::{Daemon, Folder, eventually, free_port, need_encoders, output, python};
 
@@ -17,9 +18,9 @@ const PSNR_MIN: f64 = 30.0;
 const CLIENTS: [(&str, u64, &str, &str); 2] =
     [("1280x720x60", 1280, "#204060", "one"), ("960x540x60", 960, "#602040", "two")];
 
-/// A daemon on the desktop of that sway, whose Desktop is a terminal that keeps what is typed in the
+/// A daemon on the desktop whose sockets are there, whose Desktop is a terminal that keeps what is typed in the
 /// folder `own`, by the width of its output.
-fn start(sway: &Sway) -> Daemon {
+fn start(runtime: &Path) -> Daemon {
     let folder = Folder::with_identity();
     let own = folder.folder("own", 0o700);
     let script = format!(
@@ -34,7 +35,7 @@ fn start(sway: &Sway) -> Daemon {
         file.display()
     );
     let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
-        command.env("XDG_RUNTIME_DIR", sway.run());
+        command.env("XDG_RUNTIME_DIR", runtime);
     });
     daemon.wait_ready();
     daemon.wait_log("encoders: h264: software");
@@ -79,7 +80,7 @@ fn two_clients_of_a_desktop_with_their_seats_do_so_though_it_is_configured_anew(
 
 fn see_and_type(sway: &Sway, reloads: bool) {
     let _alone = alone();
-    let daemon = start(sway);
+    let daemon = start(&sway.run());
     let devices = ["1234", "5678"].map(|pin| {
         let mut device = Device::new(&daemon, "127.0.0.1");
         device.pair(&daemon, pin);
@@ -130,4 +131,32 @@ fn see_and_type(sway: &Sway, reloads: bool) {
         let left = sway.modes().into_iter().filter(|mode| *mode != [320, 240]);
         (left.collect::<Vec<_>>() == [[1024, 768]]).then_some(())
     });
+}
+
+#[test]
+fn a_client_is_lent_the_output_of_a_desktop_that_makes_none() {
+    let _alone = alone();
+    let phoc = Phoc::start();
+    let daemon = start(&phoc.run());
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+    let [record, shot] =
+        ["record", "shot"].map(|name| daemon.folder().path().join("own").join(name));
+    let client = ("1600x900x90", 1600, "", "aB\u{fc}");
+
+    let stream = begin(&device, client, &record);
+    eventually("what is typed is read", || {
+        typed(&daemon, 1600).contains(&client.3.repeat(3)).then_some(())
+    });
+    fs::write(&shot, phoc.shot_file().unwrap()).unwrap();
+    let report = stream.report();
+
+    assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
+    assert_eq!(report["video"]["pictures"]["size"], json!([1600, 900]));
+    daemon.wait_log(&format!("display virtual, HEADLESS-1 of phoc ({}), not sway: ", phoc.pid()));
+    daemon.wait_log("at 1600x900@90");
+    assert_eq!(typed(&daemon, 1600).replace(client.3, ""), "");
+    let psnr = psnr(&record, &shot);
+    assert!(psnr > PSNR_MIN, "{psnr} dB");
+    eventually("the output is as it was", || (phoc.size() == Some([1280, 720])).then_some(()));
 }

@@ -15,6 +15,9 @@ mod grants;
 #[path = "../src/host/state.rs"]
 mod state;
 
+#[path = "display/phoc.rs"]
+mod phoc;
+
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -24,7 +27,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use conf::Display as Kind;
+use conf::{Compositor, Display as Kind};
 use display::journal::{Entry, Journal};
 use display::{App, Display, Surroundings, Told, Wanted};
 use punktfunk_core::proto::gamestream::http::Mode;
@@ -46,7 +49,7 @@ const ODD: Mode = Mode { width: 1366, height: 768, refresh_mhz: 59_940 };
 /// Runs a test of this program as an ordinary user.
 #[track_caller]
 fn as_user(name: &str, test: fn()) {
-    for program in ["sway", "Xwayland", "foot", "grim"] {
+    for program in ["sway", "Xwayland", "foot", "grim", "phoc", "cage", "wlr-randr"] {
         let is_there = Path::new("/usr/bin").join(program).is_file();
         assert!(is_there, "{program} is not there: run scripts/setup test");
     }
@@ -133,6 +136,7 @@ impl Machine {
         };
         Wanted {
             kind,
+            compositor: Compositor::Auto,
             mode,
             scale_percent: 100,
             session,
@@ -317,8 +321,11 @@ fn a_private_display_shows_the_mode_and_the_program_wanted_and_leaves_nothing() 
 
         let mut display = Display::open(&wanted, &machine.surroundings(), &journal).unwrap();
 
-        let no_desktop =
-            format!("not virtual: no sway of this user in {}/xdg", folder.path().display());
+        let place = folder.path().join("xdg");
+        let place = place.display();
+        let no_desktop = format!(
+            "not virtual: no sway of this user in {place}, no other compositor of wlroots in {place}"
+        );
         assert!(display.why().starts_with("private, sway 1."), "{}", display.why());
         assert!(display.why().contains(&no_desktop), "{}", display.why());
         let (socket, output) = display.wayland();

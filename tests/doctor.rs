@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use support::phoc::Phoc;
 use support::sway::Sway;
 use support::{
     Daemon, Folder, USER, attribute, command, eventually, free_port, is_root, need_encoders,
@@ -279,6 +280,26 @@ fn what_is_missing_is_named_with_the_one_thing_to_do() {
 }
 
 #[test]
+fn a_desktop_that_lends_its_outputs_is_told_with_their_number() {
+    let phoc = Phoc::start();
+    let runtime = phoc.run().display().to_string();
+    let variables = [("XDG_RUNTIME_DIR", runtime.as_str())];
+    let [any, sway] = ["", "Display virtual\nCompositor sway"]
+        .map(|lines| start(Folder::with_identity(), lines, &variables));
+
+    let [any, sway] = [any, sway].map(|daemon| Doctor::ask(&daemon));
+
+    let title = format!("phoc (pid {})", phoc.pid());
+    let runs = format!(
+        "{title} runs: sessions are lent outputs of it that show on no screen, of which there are 1"
+    );
+    assert_eq!(any.what("PF-D01", "well"), runs);
+    assert_eq!(any.what("PF-I01", "well"), format!("{title} takes keyboards and pointers"));
+    let none = format!("no sway of this user in {runtime}; {title} runs, which gives no displays");
+    assert_eq!(sway.what("PF-D01", "broken"), none);
+}
+
+#[test]
 fn a_desktop_that_has_gone_is_noticed_when_it_is_asked_for_the_next_time() {
     let mut sway = Sway::start("800x600@60Hz");
     let runtime = sway.socket().parent().unwrap().display().to_string();
@@ -302,8 +323,9 @@ fn a_desktop_that_has_gone_is_noticed_when_it_is_asked_for_the_next_time() {
         doctor.what("PF-I01", "well");
     }
     assert_eq!(lacks.what("PF-D01", "broken"), "no output DP-7, there are: HEADLESS-1");
-    assert!(gone.what("PF-D01", "broken").starts_with("no sway of this user in "), "{gone:?}");
-    assert_eq!(gone.remedy("PF-D01"), "start sway as this user, or set Display auto");
+    let none = "no sway or other compositor of wlroots of this user in ";
+    assert!(gone.what("PF-D01", "broken").starts_with(none), "{gone:?}");
+    assert_eq!(gone.remedy("PF-D01"), "start one as this user, or set Display auto");
     assert_eq!(test.what("PF-D01", "well"), "a test picture, as Capture says");
 }
 

@@ -6,6 +6,7 @@
 
 pub mod device;
 pub mod machine;
+pub mod phoc;
 pub mod sway;
 pub mod wayland;
 

@@ -103,7 +103,7 @@ use Fallback::{Derived, Fixed};
 use When::{Reload, Restart, Session};
 
 /// What stands before the first section, in the order of the manual.
-pub static GLOBAL: [Directive<Conf>; 68] = [
+pub static GLOBAL: [Directive<Conf>; 69] = [
     Directive {
         keyword: "HostName",
         syntax: "name",
@@ -424,6 +424,18 @@ pub static GLOBAL: [Directive<Conf>; 68] = [
             Ok(())
         },
         show: |conf| stream::emit_display(&conf.display),
+    },
+    Directive {
+        keyword: "Compositor",
+        syntax: "auto | sway | wlroots",
+        values: 1..=1,
+        default: Fixed("auto"),
+        when: Session,
+        set: |conf, words| {
+            conf.compositor = value::choice(&words[0], &stream::COMPOSITOR)?;
+            Ok(())
+        },
+        show: |conf| value::emit_choice(&conf.compositor, &stream::COMPOSITOR),
     },
     Directive {
         keyword: "Scale",

@@ -17,8 +17,8 @@ use super::lexer::Word;
 use super::network::{self, Network};
 use super::parser::{ERROR_COUNT_MAX, Parser, Setting, Source};
 use super::stream::{
-    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
-    Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
+    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Compositor, Display, Encoder,
+    EncoderFallback, Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
 };
 use super::{
     App, Attempts, Conf, ControlSocket, Environment, GameStream, LogFormat, LogLevels, Origin,
@@ -129,6 +129,7 @@ impl Conf {
             capture: Capture::Auto,
             capture_buffers: CaptureBuffers::Auto,
             display: Display::Auto,
+            compositor: Compositor::Auto,
             mode_max: Mode { width: 0, height: 0, refresh_mhz: 0 },
             fps_max: None,
             inhibit_sleep: false,
@@ -469,12 +470,10 @@ mod tests {
             ("Capture desktop", "1:9: 'desktop' is not one of auto, test"),
             ("CaptureBuffers gpu", "1:16: 'gpu' is not one of auto, dmabuf, shm"),
             ("Display DP-1", "1:9: 'DP-1' is not one of auto, mirror, private, virtual"),
-            (
-                "Display mirror",
-                "1:9: 'mirror' is without the name of an output, 'swaymsg -t get_outputs' shows them",
-            ),
+            ("Display mirror", "1:9: 'mirror' is without the name of an output, such as DP-1"),
             ("Display mirror DP;1", "1:16: 'DP;1' is no output's name, such as DP-1"),
             ("Display virtual DP-1", "1:17: 'DP-1' is one too many, only mirror takes a name"),
+            ("Compositor phoc", "1:12: 'phoc' is not one of auto, sway, wlroots"),
             ("MaxMode 4k", "1:9: '4k' is not a mode such as 3840x2160@120"),
             ("MaxFps 1001", "1:8: '1001' is not a number from 0 to 1000"),
             (

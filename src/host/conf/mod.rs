@@ -40,8 +40,8 @@ use network::Network;
 pub use network::is_local;
 pub use reload::Reload;
 pub use stream::{
-    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Display, Encoder, EncoderFallback,
-    Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
+    Affinity, Audio, BitDepth, Capture, CaptureBuffers, Compositor, Display, Encoder,
+    EncoderFallback, Encryption, Gamepad, Input, Priority, Quality, SessionConflict,
 };
 
 /// A whole configuration: every directive has a value.
@@ -99,6 +99,8 @@ pub struct Conf {
     pub capture_buffers: CaptureBuffers,
     /// Which display a session sees.
     pub display: Display,
+    /// On whose desktop that may be.
+    pub compositor: Compositor,
     /// What a client may ask for at most.
     pub mode_max: Mode,
     /// Pictures a second at most; none: what the client asks for.

@@ -93,6 +93,17 @@ pub enum CaptureBuffers {
     Shm,
 }
 
+/// Whose desktops sessions may have displays on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Compositor {
+    /// The first that runs: sway's, then those of other compositors of wlroots.
+    Auto,
+    /// sway's.
+    Sway,
+    /// Those of compositors of wlroots that are not sway.
+    Wlroots,
+}
+
 /// Which display a session sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Display {
@@ -205,6 +216,9 @@ pub const CAPTURE_BUFFERS: [(&str, CaptureBuffers); 3] = [
     ("dmabuf", CaptureBuffers::DmaBuf),
     ("shm", CaptureBuffers::Shm),
 ];
+/// The names of [`Compositor`].
+pub const COMPOSITOR: [(&str, Compositor); 3] =
+    [("auto", Compositor::Auto), ("sway", Compositor::Sway), ("wlroots", Compositor::Wlroots)];
 /// The names of [`Encoder`].
 pub const ENCODER: [(&str, Encoder); 6] = [
     ("auto", Encoder::Auto),
@@ -453,8 +467,7 @@ pub fn display(words: &[Word]) -> Result<Display, Complaint> {
         [("auto", Display::Auto), ("private", Display::Private), ("virtual", Display::Virtual)];
     match words {
         [kind] if kind.text == "mirror" => {
-            Err(kind
-                .complain("is without the name of an output, 'swaymsg -t get_outputs' shows them"))
+            Err(kind.complain("is without the name of an output, such as DP-1"))
         }
         [kind] => match KINDS.into_iter().find(|(name, _)| *name == kind.text) {
             Some((_, display)) => Ok(display),

@@ -1,4 +1,4 @@
-//! A display on a desktop that runs already: an output made for the session, or one that is there.
+//! A display on a sway that runs already: an output made for the session, or one that is there.
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +11,11 @@ use punktfunk_core::proto::gamestream::http::Mode;
 use super::app::{self, App, Setting};
 use super::ipc::{Events, Window};
 use super::journal::{Entry, Journal, Mark};
-use super::keeper::{Keeper, Program};
+use super::programs::Programs;
 use super::seats::Seat;
 use super::sway::{self, Desktop, Removal};
 use super::told::Told;
-use super::{Error, Surroundings, Wanted};
+use super::{Backend, Error, Surroundings, Wanted};
 
 /// An output of somebody's desktop, and the session's programs there.
 pub struct Attached {
@@ -23,17 +23,14 @@ pub struct Attached {
     events: Events,
     output: String,
     mode: Mode,
-    /// Takes effect with its next mode.
-    pub scale_percent: u32,
+    scale_percent: u32,
     /// Only of an output that was made for the session.
     mark: Option<Mark>,
     seat: Seat,
     sessions_max: u32,
     journal: Arc<Journal>,
     session: u32,
-    programs: Vec<Program>,
-    /// Ends after them.
-    keeper: Option<Keeper>,
+    programs: Programs,
 }
 
 impl Attached {
@@ -90,8 +87,7 @@ impl Attached {
             sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
-            programs: Vec::new(),
-            keeper: None,
+            programs: Programs::new(wanted.session),
         };
         if let Some(mark) = &attached.mark {
             attached.journal.update(mark, |entry| {
@@ -126,130 +122,8 @@ impl Attached {
             sessions_max: wanted.sessions_max,
             journal: Arc::clone(journal),
             session: wanted.session,
-            programs: Vec::new(),
-            keeper: None,
+            programs: Programs::new(wanted.session),
         })
-    }
-
-    /// Its Wayland socket.
-    pub fn socket(&self) -> &Path {
-        &self.desktop.wayland
-    }
-
-    /// The name of its output.
-    pub fn output(&self) -> &str {
-        &self.output
-    }
-
-    /// The seat of its session, if it is not the user's.
-    pub fn seat(&self) -> Option<String> {
-        self.seat.name()
-    }
-
-    /// Whose desktop it is, for people.
-    pub fn desktop(&self) -> &Desktop {
-        &self.desktop
-    }
-
-    /// What it shows. Of an output that was there, what it showed when it was last asked.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// Changes the mode of an output that was made for the session; of another, only reads it.
-    pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
-        let mut client = self.desktop.connect()?;
-        if self.mark.is_some() {
-            sway::set_mode(&mut client, &self.output, mode, self.scale_percent)?;
-            self.mode = mode;
-        } else {
-            let shown = sway::output(&mut client, &self.output)?.mode();
-            self.mode = shown.ok_or_else(|| Error::Dark(self.output.clone()))?;
-        }
-        Ok(())
-    }
-
-    /// Brings windows of the session's programs that opened elsewhere, and returns whether sway has
-    /// read its configuration anew since this was last asked: that puts outputs as it says and takes
-    /// seats away. Output and seat are then as they were, devices at the seat are lost.
-    pub fn restore(&mut self) -> Result<bool, Error> {
-        let news = self.events.take()?;
-        if self.mark.is_some() {
-            let is_ours = |window: &Window| {
-                let pid = window.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
-                self.programs.iter().any(|program| program.process().has_started(pid))
-            };
-            for window in news.windows.iter().filter(|window| is_ours(window)) {
-                // It may have closed since.
-                let _ = sway::bring(&mut self.desktop.connect()?, window.id, &self.output);
-            }
-        }
-        if !news.has_reloaded {
-            return Ok(false);
-        }
-        let mut client = self.desktop.connect()?;
-        let turn = self.journal.turn();
-        self.seat.restore(&mut client, self.sessions_max)?;
-        drop(turn);
-        self.set_mode(self.mode)?;
-        Ok(true)
-    }
-
-    /// Whether the desktop still runs.
-    pub fn is_alive(&self) -> bool {
-        self.desktop.process.is_alive()
-    }
-
-    /// What programs there are started with.
-    pub fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
-        let own: [(&str, OsString); 2] = [
-            ("WAYLAND_DISPLAY", self.desktop.wayland.clone().into()),
-            ("SWAYSOCK", self.desktop.ipc.clone().into()),
-        ];
-        app::setting(app, surroundings, told, own)
-    }
-
-    /// Starts a program there. On an output of the session's own, that takes the focus of its seat.
-    pub fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
-        let command = app::command(app, setting)?;
-        // Windows open where the user's seat has its focus, unless there is a rule for them.
-        let (is_own, is_shared) = (self.mark.is_some(), self.seat().is_none());
-        let mut client = self.desktop.connect()?;
-        if is_own && is_shared {
-            sway::focus(&mut client, &self.output)?;
-        }
-        let keeper = match self.keeper.take() {
-            Some(keeper) => keeper,
-            None => Keeper::start(self.session).map_err(Error::system("thread not started"))?,
-        };
-        let program = keeper.spawn(command, app.exit_time);
-        self.keeper = Some(keeper);
-        let program = program.map_err(|error| app::not_started(app, error))?;
-        let process = program.process();
-        self.programs.push(program);
-        if is_own && !is_shared {
-            sway::assign(&mut client, process, &self.output)?;
-        }
-        if let Some(mark) = &self.mark {
-            self.journal
-                .update(mark, |it| it.programs().into_iter().for_each(|it| it.push(process)))?;
-        }
-        Ok(())
-    }
-
-    /// Ends the session's programs.
-    pub fn end_programs(&mut self) {
-        self.programs.clear();
-    }
-
-    /// Whether a program of the session runs.
-    pub fn has_programs(&self) -> bool {
-        self.programs.iter().any(Program::runs)
-    }
-
-    /// The last that its programs have said.
-    pub fn log(&self) -> String {
-        self.keeper.as_ref().map(Keeper::log).unwrap_or_default()
     }
 
     /// Removes the output; returns whether it is parked instead.
@@ -263,9 +137,113 @@ impl Attached {
     }
 }
 
+impl Backend for Attached {
+    fn name(&self) -> String {
+        format!("{} of {}", self.output, self.desktop.title())
+    }
+
+    fn socket(&self) -> &Path {
+        &self.desktop.wayland
+    }
+
+    fn output(&self) -> &str {
+        &self.output
+    }
+
+    fn seat(&self) -> Option<String> {
+        self.seat.name()
+    }
+
+    fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn set_scale(&mut self, percent: u32) {
+        self.scale_percent = percent;
+    }
+
+    fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
+        let mut client = self.desktop.connect()?;
+        if self.mark.is_some() {
+            sway::set_mode(&mut client, &self.output, mode, self.scale_percent)?;
+            self.mode = mode;
+        } else {
+            let shown = sway::output(&mut client, &self.output)?.mode();
+            self.mode = shown.ok_or_else(|| Error::Dark(self.output.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self) -> Result<bool, Error> {
+        let news = self.events.take()?;
+        if self.mark.is_some() {
+            let is_ours = |window: &Window| {
+                let pid = window.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+                self.programs.have_started(pid)
+            };
+            for window in news.windows.iter().filter(|window| is_ours(window)) {
+                // It may have closed since.
+                let _ = sway::bring(&mut self.desktop.connect()?, window.id, &self.output);
+            }
+        }
+        if !news.has_reloaded {
+            return Ok(false);
+        }
+        // That put outputs as the configuration says and took seats away.
+        let mut client = self.desktop.connect()?;
+        let turn = self.journal.turn();
+        self.seat.restore(&mut client, self.sessions_max)?;
+        drop(turn);
+        self.set_mode(self.mode)?;
+        Ok(true)
+    }
+
+    fn is_alive(&self) -> bool {
+        self.desktop.process.is_alive()
+    }
+
+    fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
+        let own: [(&str, OsString); 2] = [
+            ("WAYLAND_DISPLAY", self.desktop.wayland.clone().into()),
+            ("SWAYSOCK", self.desktop.ipc.clone().into()),
+        ];
+        app::setting(app, surroundings, told, own)
+    }
+
+    fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
+        // Windows open where the user's seat has its focus, unless there is a rule for them.
+        let (is_own, is_shared) = (self.mark.is_some(), self.seat().is_none());
+        let mut client = self.desktop.connect()?;
+        if is_own && is_shared {
+            sway::focus(&mut client, &self.output)?;
+        }
+        let process = self.programs.start(app, setting)?;
+        if is_own && !is_shared {
+            sway::assign(&mut client, process, &self.output)?;
+        }
+        if let Some(mark) = &self.mark {
+            self.journal
+                .update(mark, |it| it.programs().into_iter().for_each(|it| it.push(process)))?;
+        }
+        Ok(())
+    }
+
+    fn end_programs(&mut self) {
+        self.programs.end();
+    }
+
+    fn has_programs(&self) -> bool {
+        self.programs.run()
+    }
+
+    fn log(&self) -> String {
+        self.programs.log()
+    }
+}
+
 impl Drop for Attached {
     fn drop(&mut self) {
-        self.programs.clear();
+        self.programs.end();
         let Some(mark) = self.mark.take() else { return };
         let written = match self.remove() {
             Ok(Removal::Gone) => self.journal.remove(mark),

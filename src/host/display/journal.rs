@@ -15,7 +15,8 @@ use super::process::{self, Kin, Process};
 use super::script::Script;
 use super::seats::Seats;
 use super::sway::{self, Desktop, Removal};
-use super::{Error, ipc};
+use super::wlroots::{self, Setup};
+use super::{Error, ipc, lent};
 use crate::state::Directory;
 
 /// The file, in the state directory.
@@ -36,7 +37,20 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Entry {
-    /// An output on a desktop that runs.
+    /// An output that was there, on a desktop of wlroots.
+    Lent {
+        /// The compositor.
+        process: Process,
+        /// Its Wayland socket.
+        wayland: PathBuf,
+        /// Which output it is.
+        name: String,
+        /// How that was.
+        before: Setup,
+        /// Programs of its session.
+        programs: Vec<Process>,
+    },
+    /// An output that was made on a desktop that runs.
     Output {
         /// Whose.
         compositor: Compositor,
@@ -220,6 +234,17 @@ impl Journal {
         })
     }
 
+    /// Outputs of that compositor that sessions have, and how they were before.
+    pub fn lent_by(&self, compositor: Process) -> Vec<(String, Setup)> {
+        let lent = self.entries().into_iter().filter_map(|entry| match entry {
+            Entry::Lent { process, name, before, .. } => {
+                (process == compositor).then_some((name, before))
+            }
+            _ => None,
+        });
+        lent.collect()
+    }
+
     /// Undoes everything that is written down, as far as it is still there; returns a line for each.
     /// To be called before the first display is opened. Blocks for seconds where much is left.
     pub fn restore(&self) -> Vec<String> {
@@ -277,7 +302,9 @@ impl Entry {
     /// Its programs, to add to.
     pub fn programs(&mut self) -> Option<&mut Vec<Process>> {
         match self {
-            Entry::Output { programs, .. } | Entry::Private { programs, .. } => Some(programs),
+            Entry::Lent { programs, .. }
+            | Entry::Output { programs, .. }
+            | Entry::Private { programs, .. } => Some(programs),
             Entry::Parked { .. } | Entry::Undo { .. } => None,
         }
     }
@@ -318,6 +345,22 @@ impl Entry {
 /// Undoes one change, as far as it can be; returns what stays.
 fn undo(entry: Entry, said: &mut Vec<String>) -> Option<Entry> {
     match entry {
+        Entry::Lent { process, wayland, name, before, programs } => {
+            end(&programs, said);
+            let connected = wlroots::connect(&wayland, process);
+            match connected.and_then(|mut client| lent::give_back(&mut client, &name, &before)) {
+                Ok(()) => {
+                    said.push(format!("output {name} as it was"));
+                    None
+                }
+                // What is gone with its compositor needs no undoing.
+                Err(_) if !process.is_alive() => None,
+                Err(error) => {
+                    said.push(format!("output {name}: {error}"));
+                    Some(Entry::Lent { process, wayland, name, before, programs: Vec::new() })
+                }
+            }
+        }
         Entry::Output { compositor, before, name, programs } => {
             end(&programs, said);
             match undo_output(&compositor, &before, name.as_deref()) {

@@ -1,10 +1,10 @@
 //! Displays: what a session's client sees, at the client's own mode.
 //!
-//! There are three kinds, with one interface: an output made for the session on a desktop that runs,
-//! a compositor of the session's own, and an output that is there already. What is changed for one
-//! is in the [`journal`] before it is done, and undone when the value goes. All of it blocks, for
-//! milliseconds as a rule and for seconds where a compositor does not answer, so it is not for the
-//! reactor's thread.
+//! There are three kinds, with one interface: an output of the session's own on a desktop that runs,
+//! a compositor of the session's own, and an output that is there already. A [`Backend`] knows how
+//! one compositor does that. What is changed for one is in the [`journal`] before it is done, and
+//! undone when the value goes. All of it blocks, for milliseconds as a rule and for seconds where a
+//! compositor does not answer, so it is not for the reactor's thread.
 
 #![forbid(unsafe_code)]
 
@@ -13,15 +13,18 @@ mod attached;
 mod ipc;
 pub mod journal;
 mod keeper;
+mod lent;
 pub mod look;
 mod private;
 mod process;
+mod programs;
 pub mod script;
 mod seats;
 mod shelf;
 mod steps;
 mod sway;
 mod told;
+pub mod wlroots;
 
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
@@ -34,13 +37,13 @@ use punktfunk_core::proto::gamestream::http::Mode;
 pub use self::app::{App, Setting};
 use self::attached::Attached;
 use self::journal::Journal;
+use self::lent::Lent;
 use self::private::Private;
 use self::shelf::Shelf;
 pub use self::steps::Step;
 use self::steps::Undo;
-use self::sway::Desktop;
 pub use self::told::Told;
-use crate::conf::Display as Kind;
+use crate::conf::{Compositor, Display as Kind};
 use crate::state;
 
 /// What a display shows that nothing else is to run in.
@@ -51,6 +54,8 @@ const TERMINAL: &str = "foot";
 pub struct Wanted {
     /// Which kind of display.
     pub kind: Kind,
+    /// Whose it may be, where it is on a desktop that runs.
+    pub compositor: Compositor,
     /// Its mode. A mirror has its own.
     pub mode: Mode,
     /// Its pixels for each hundred that programs reckon with. A mirror has its own.
@@ -144,8 +149,7 @@ impl Displays {
         let mut app = wanted.app.take().unwrap_or_default();
         let mut display = Display::open(&wanted, &self.surroundings, &self.journal)?;
         display.prepare(&app, &self.surroundings)?;
-        let is_private = matches!(display.backend, Backend::Private(_));
-        if app.argv.is_empty() && is_private {
+        if app.argv.is_empty() && display.backend.needs_program() {
             app.argv = self.terminal().unwrap_or_default();
         }
         if !app.argv.is_empty() {
@@ -170,9 +174,12 @@ impl Displays {
         &self.plain_setting
     }
 
-    /// Why a session would have nothing to see, as far as that shows without trying.
-    pub fn refusal(&self) -> Option<String> {
-        let is_there = app::find("sway", &self.surroundings).is_some();
+    /// Why a session would have nothing to see on such a display, as far as that shows without
+    /// trying.
+    pub fn refusal(&self, kind: &Kind) -> Option<String> {
+        let runtime = self.surroundings.xdg_runtime.as_deref();
+        let may_run = *kind != Kind::Private && runtime.is_some_and(sway::has_socket);
+        let is_there = may_run || app::find("sway", &self.surroundings).is_some();
         (!is_there).then(|| Error::Missing("sway").to_string())
     }
 
@@ -221,7 +228,7 @@ impl Drop for Lease {
 pub struct Display {
     /// While the display is still there.
     undo: Undo,
-    backend: Backend,
+    backend: Box<dyn Backend>,
     why: String,
     /// Whether it was there before its session.
     is_kept: bool,
@@ -230,9 +237,58 @@ pub struct Display {
     ends_session: bool,
 }
 
-enum Backend {
-    Attached(Attached),
-    Private(Private),
+/// One kind of display at one kind of compositor. When it goes, what was changed for it is undone.
+trait Backend: Send {
+    /// Which it is, for people: the output and its compositor.
+    fn name(&self) -> String;
+
+    /// The Wayland socket of the compositor.
+    fn socket(&self) -> &Path;
+
+    /// What the compositor calls the output.
+    fn output(&self) -> &str;
+
+    /// The seat of the session, if it is not the first one.
+    fn seat(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether there is nothing to see but what is started there.
+    fn needs_program(&self) -> bool {
+        false
+    }
+
+    /// What it shows. Of an output that was there, what it showed when it was last asked.
+    fn mode(&self) -> Mode;
+
+    /// Pixels for each hundred that programs reckon with, from its next mode on.
+    fn set_scale(&mut self, percent: u32);
+
+    /// Changes its mode. One that is seen as it is is only asked for its own.
+    fn set_mode(&mut self, mode: Mode) -> Result<(), Error>;
+
+    /// Puts right what others have changed, and returns whether devices for input are lost by that.
+    fn restore(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// Whether the compositor still runs.
+    fn is_alive(&self) -> bool;
+
+    /// What programs there are started with.
+    fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting;
+
+    /// Starts a program there.
+    fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error>;
+
+    /// Ends the session's programs.
+    fn end_programs(&mut self);
+
+    /// Whether a program of the session runs.
+    fn has_programs(&self) -> bool;
+
+    /// The last that they have said.
+    fn log(&self) -> String;
 }
 
 /// Why there is no display, or not as it is wanted.
@@ -254,7 +310,9 @@ pub enum Error {
     },
     /// The desktop has ended.
     Gone,
-    /// The compositor, asked for something.
+    /// The outputs of a compositor of wlroots.
+    Heads(wlroots::Error),
+    /// sway, asked for something.
     Ipc(ipc::Error),
     /// The journal cannot be read or written.
     Journal(state::Error),
@@ -276,8 +334,6 @@ pub enum Error {
     },
     /// An app has no command.
     NoCommand,
-    /// No desktop of this user runs.
-    NoDesktop(Option<PathBuf>),
     /// The desktop has no such output.
     NoOutput {
         /// Which is wanted.
@@ -285,6 +341,24 @@ pub enum Error {
         /// What there is.
         others: Vec<String>,
     },
+    /// No sway of this user runs.
+    NoSway(Option<PathBuf>),
+    /// No compositor of this user runs that sets its outputs by the protocol of wlroots.
+    NoWlroots {
+        /// Where it would be.
+        directory: Option<PathBuf>,
+        /// What is amiss with those that run.
+        others: Vec<String>,
+    },
+    /// A desktop that makes no outputs has none for another session.
+    NoneFree {
+        /// Which, for people.
+        desktop: String,
+        /// Those that sessions have.
+        lent_count: usize,
+    },
+    /// Every desktop that runs has a reason.
+    NoneOf(Vec<Error>),
     /// The compositor says that it made an output, and there is none.
     NotMade,
     /// What had to be done before a program has failed.
@@ -312,6 +386,7 @@ impl fmt::Display for Error {
             Error::Dark(name) => write!(f, "output {name} shows nothing"),
             Error::Ended { log } => write!(f, "sway ended at once: {log}"),
             Error::Gone => write!(f, "desktop ended"),
+            Error::Heads(error) => write!(f, "{error}"),
             Error::Ipc(error) => write!(f, "{error}"),
             Error::Journal(error) => write!(f, "journal of displays: {error}"),
             Error::Late { log } => write!(f, "sway runs and does not answer: {log}"),
@@ -328,9 +403,27 @@ impl fmt::Display for Error {
                 write!(f, "output shows nothing instead of {}", Shown(*wanted))
             }
             Error::NoCommand => write!(f, "app without a command"),
-            Error::NoDesktop(None) => write!(f, "no runtime directory to look for a desktop in"),
-            Error::NoDesktop(Some(path)) => {
+            Error::NoneFree { desktop, lent_count: 0 } => {
+                write!(f, "no output of {desktop} without a screen, such as HEADLESS-1")
+            }
+            Error::NoneFree { desktop, lent_count } => {
+                write!(f, "every output of {desktop} without a screen has a session: {lent_count}")
+            }
+            Error::NoneOf(errors) => {
+                for (index, error) in errors.iter().enumerate() {
+                    write!(f, "{}{error}", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Error::NoSway(None) | Error::NoWlroots { directory: None, .. } => {
+                write!(f, "no runtime directory to look for a desktop in")
+            }
+            Error::NoSway(Some(path)) => {
                 write!(f, "no sway of this user in {}", path.display())
+            }
+            Error::NoWlroots { directory: Some(path), others } => {
+                write!(f, "no other compositor of wlroots in {}", path.display())?;
+                others.iter().try_for_each(|it| write!(f, ", {it}"))
             }
             Error::NoOutput { name, others } => {
                 let others = if others.is_empty() { "none".into() } else { others.join(" ") };
@@ -347,6 +440,12 @@ impl fmt::Display for Error {
     }
 }
 
+impl From<wlroots::Error> for Error {
+    fn from(error: wlroots::Error) -> Error {
+        Error::Heads(error)
+    }
+}
+
 impl From<ipc::Error> for Error {
     fn from(error: ipc::Error) -> Error {
         Error::Ipc(error)
@@ -354,6 +453,15 @@ impl From<ipc::Error> for Error {
 }
 
 impl Error {
+    /// Whether it says that no desktop runs.
+    fn is_absence(&self) -> bool {
+        match self {
+            Error::NoSway(_) => true,
+            Error::NoWlroots { others, .. } => others.is_empty(),
+            _ => false,
+        }
+    }
+
     fn system(what: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::System { what, source }
     }
@@ -395,28 +503,18 @@ impl Display {
 
     /// The Wayland socket and the name of the output: where pictures come from and input goes.
     pub fn wayland(&self) -> (PathBuf, String) {
-        let (socket, output) = match &self.backend {
-            Backend::Attached(attached) => (attached.socket(), attached.output()),
-            Backend::Private(private) => (private.socket(), private.output()),
-        };
-        (socket.to_owned(), output.to_owned())
+        (self.backend.socket().to_owned(), self.backend.output().to_owned())
     }
 
     /// The seat that is its session's alone. Without one, input is for the first seat: that of the
     /// user whose screen is mirrored, or the only one of a compositor of the session's own.
     pub fn seat(&self) -> Option<String> {
-        match &self.backend {
-            Backend::Attached(attached) => attached.seat(),
-            Backend::Private(_) => None,
-        }
+        self.backend.seat()
     }
 
     /// What it shows.
     pub fn mode(&self) -> Mode {
-        match &self.backend {
-            Backend::Attached(attached) => attached.mode(),
-            Backend::Private(private) => private.mode(),
-        }
+        self.backend.mode()
     }
 
     /// Makes it that of another session of its run.
@@ -426,38 +524,26 @@ impl Display {
             self.why = format!("{}, kept since the session before", self.why);
             self.is_kept = true;
         }
-        match &mut self.backend {
-            Backend::Attached(attached) => attached.scale_percent = wanted.scale_percent,
-            Backend::Private(private) => private.scale_percent = wanted.scale_percent,
-        }
+        self.backend.set_scale(wanted.scale_percent);
         // A mirror's may have become another since.
         self.set_mode(wanted.mode)
     }
 
     /// Changes its mode. A mirror is left as it is, and [`Display::mode`] says anew what it shows.
     pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
-        match &mut self.backend {
-            Backend::Attached(attached) => attached.set_mode(mode),
-            Backend::Private(private) => private.set_mode(mode),
-        }
+        self.backend.set_mode(mode)
     }
 
     /// Brings windows of its programs that opened elsewhere. Puts right what a desktop has changed by
     /// reading its configuration anew, and returns whether it has: devices for input are to be opened
     /// again. To be called now and then.
     pub fn restore(&mut self) -> Result<bool, Error> {
-        match &mut self.backend {
-            Backend::Attached(attached) => attached.restore(),
-            Backend::Private(_) => Ok(false),
-        }
+        self.backend.restore()
     }
 
     /// Whether its compositor still runs.
     pub fn is_alive(&self) -> bool {
-        match &self.backend {
-            Backend::Attached(attached) => attached.is_alive(),
-            Backend::Private(private) => private.is_alive(),
-        }
+        self.backend.is_alive()
     }
 
     /// Does what an app needs before it starts. Where that fails, all of it is undone with the
@@ -470,28 +556,19 @@ impl Display {
     /// Starts a program in it.
     pub fn run(&mut self, app: &App, surroundings: &Surroundings) -> Result<(), Error> {
         let setting = self.setting(app, surroundings);
-        match &mut self.backend {
-            Backend::Attached(attached) => attached.run(app, &setting)?,
-            Backend::Private(private) => private.run(app, &setting)?,
-        }
+        self.backend.run(app, &setting)?;
         self.ends_session = app.ends_session;
         Ok(())
     }
 
     fn setting(&self, app: &App, surroundings: &Surroundings) -> Setting {
         let told = Told { mode: Some(self.mode()), ..self.told.clone() };
-        match &self.backend {
-            Backend::Attached(attached) => attached.setting(app, surroundings, &told),
-            Backend::Private(private) => private.setting(app, surroundings, &told),
-        }
+        self.backend.setting(app, surroundings, &told)
     }
 
     /// Whether a program that was started in it still runs, or anything that this has started.
     pub fn has_programs(&self) -> bool {
-        match &self.backend {
-            Backend::Attached(attached) => attached.has_programs(),
-            Backend::Private(private) => private.has_programs(),
-        }
+        self.backend.has_programs()
     }
 
     /// Whether a program ran in it that the session ends with, and nothing of it runs any more.
@@ -512,61 +589,108 @@ impl Display {
 
     /// The last 64 KiB of what its programs have said.
     pub fn log(&self) -> String {
-        match &self.backend {
-            Backend::Attached(attached) => attached.log(),
-            Backend::Private(private) => private.log(),
-        }
+        self.backend.log()
     }
 }
 
 impl Drop for Display {
     fn drop(&mut self) {
         let backend = &mut self.backend;
-        self.undo.run_after(|| match backend {
-            Backend::Attached(attached) => attached.end_programs(),
-            Backend::Private(private) => private.end_programs(),
-        });
+        self.undo.run_after(|| backend.end_programs());
     }
 }
+
+/// A backend and, in one line, which it is and why it is no other.
+type Chosen = (Box<dyn Backend>, String);
 
 fn choose(
     wanted: &Wanted,
     surroundings: &Surroundings,
     journal: &Arc<Journal>,
-) -> Result<(Backend, String), Error> {
-    let name = |desktop: &Desktop| format!("sway {} ({})", desktop.version, desktop.process.pid);
-    let make = || {
-        let attached = Attached::make(find(surroundings)?, wanted, journal)?;
-        let (output, of) = (attached.output(), name(attached.desktop()));
-        let why = format!("virtual, {output} of {of}");
-        Ok((Backend::Attached(attached), why))
-    };
-    let start = |why_not: &str| {
+) -> Result<Chosen, Error> {
+    let start = |why_not: &str| -> Result<Chosen, Error> {
         let private = Private::open(wanted, surroundings, journal)?;
-        let why = format!("private, {} of its own, {why_not}", name(private.desktop()));
-        Ok((Backend::Private(private), why))
+        let why = format!("private, {}, {why_not}", private.name());
+        Ok((Box::new(private), why))
     };
     match &wanted.kind {
-        Kind::Auto => match make() {
+        Kind::Auto => match attach(wanted, surroundings, journal) {
             Ok((backend, why)) => Ok((backend, format!("{why}, not private: a desktop runs"))),
             // Where nothing can be written, no other kind can be either.
             Err(Error::Journal(error)) => Err(Error::Journal(error)),
             Err(error) => start(&format!("not virtual: {error}")),
         },
-        Kind::Mirror(output) => {
-            let attached = Attached::mirror(find(surroundings)?, output, wanted, journal)?;
-            let of = name(attached.desktop());
-            let why = format!("mirror, {output} of {of}, as Display says");
-            Ok((Backend::Attached(attached), why))
-        }
         Kind::Private => start("as Display says"),
-        Kind::Virtual => make().map(|(backend, why)| (backend, format!("{why}, as Display says"))),
+        Kind::Mirror(_) | Kind::Virtual => {
+            let (backend, why) = attach(wanted, surroundings, journal)?;
+            Ok((backend, format!("{why}, as Display says")))
+        }
     }
 }
 
-fn find(surroundings: &Surroundings) -> Result<Desktop, Error> {
+/// Desktops that may run, in the order in which they are looked for.
+const DESKTOPS: [(Compositor, &str); 2] =
+    [(Compositor::Sway, "sway"), (Compositor::Wlroots, "wlroots")];
+
+/// On the first desktop that runs, may be it and has an output.
+fn attach(
+    wanted: &Wanted,
+    surroundings: &Surroundings,
+    journal: &Arc<Journal>,
+) -> Result<Chosen, Error> {
+    let is_any = wanted.compositor == Compositor::Auto;
+    let (mut why_not, mut errors) = (String::new(), Vec::new());
+    for (compositor, name) in DESKTOPS {
+        if !is_any && wanted.compositor != compositor {
+            continue;
+        }
+        match attach_to(compositor, wanted, surroundings, journal) {
+            Ok(backend) => {
+                let kind = if let Kind::Mirror(_) = wanted.kind { "mirror" } else { "virtual" };
+                let says = if is_any { "" } else { ", as Compositor says" };
+                let why = format!("{kind}, {}{says}{why_not}", backend.name());
+                return Ok((backend, why));
+            }
+            Err(Error::Journal(error)) => return Err(Error::Journal(error)),
+            Err(error) => {
+                why_not += &format!(", not {name}: {error}");
+                errors.push(error);
+            }
+        }
+    }
+    // One that runs is the one to look at.
+    if !errors.iter().all(Error::is_absence) {
+        errors.retain(|error| !error.is_absence());
+    }
+    Err(if errors.len() == 1 { errors.remove(0) } else { Error::NoneOf(errors) })
+}
+
+fn attach_to(
+    compositor: Compositor,
+    wanted: &Wanted,
+    surroundings: &Surroundings,
+    journal: &Arc<Journal>,
+) -> Result<Box<dyn Backend>, Error> {
     let directory = surroundings.xdg_runtime.as_deref();
-    directory.and_then(sway::find).ok_or_else(|| Error::NoDesktop(directory.map(Path::to_owned)))
+    let owned = || directory.map(Path::to_owned);
+    Ok(match compositor {
+        Compositor::Auto | Compositor::Sway => {
+            let desktop = directory.and_then(sway::find).ok_or_else(|| Error::NoSway(owned()))?;
+            Box::new(match &wanted.kind {
+                Kind::Mirror(output) => Attached::mirror(desktop, output, wanted, journal)?,
+                _ => Attached::make(desktop, wanted, journal)?,
+            })
+        }
+        Compositor::Wlroots => {
+            let found = directory.map_or(Err(Vec::new()), wlroots::find);
+            let no_desktop = |others| Error::NoWlroots { directory: owned(), others };
+            let desktop = found.map_err(no_desktop)?;
+            Box::new(match &wanted.kind {
+                Kind::Mirror(output) => Lent::mirror(desktop, output, wanted, journal)?,
+                _ => Lent::take(desktop, wanted, journal)?,
+            })
+        }
+    })
 }
 
 const FOLDER: &str = "display-";
@@ -592,6 +716,7 @@ mod tests {
         let told = Told::default();
         Wanted {
             kind,
+            compositor: Compositor::Auto,
             mode,
             scale_percent: 100,
             session: 1,
@@ -614,7 +739,9 @@ mod tests {
         };
         let directory = Directory::open(&path.join("state"), true).unwrap();
         let journal = Arc::new(Journal::open(Arc::new(directory)).unwrap());
-        let no_desktop = format!("no sway of this user in {}", path.display());
+        let place = path.display();
+        let no_desktop =
+            format!("no sway of this user in {place}, no other compositor of wlroots in {place}");
         let no_sway = match punktfunk_core::net::process::uid() {
             0 => "sway refuses to run as root: RunAs in the configuration names an ordinary user",
             _ => "sway not found in PATH: the package sway brings it",

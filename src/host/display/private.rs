@@ -19,7 +19,7 @@ use super::keeper::{Keeper, Program};
 use super::process::{self, Process};
 use super::sway::{self, Desktop};
 use super::told::Told;
-use super::{Error, Surroundings, Wanted, folder_name};
+use super::{Backend, Error, Surroundings, Wanted, folder_name};
 
 /// The compositor has this long to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,8 +44,7 @@ pub struct Private {
     desktop: Option<Desktop>,
     output: String,
     mode: Mode,
-    /// Takes effect with its next mode.
-    pub scale_percent: u32,
+    scale_percent: u32,
     x11: Option<OsString>,
     mark: Option<Mark>,
     journal: Arc<Journal>,
@@ -181,40 +180,47 @@ impl Private {
         super::ipc::one_line(last.unwrap_or("it said nothing"))
     }
 
-    /// Its Wayland socket.
-    pub fn socket(&self) -> &Path {
+    fn opened(&self) -> &Desktop {
+        self.desktop.as_ref().expect("open() has waited for it")
+    }
+}
+
+impl Backend for Private {
+    fn name(&self) -> String {
+        format!("{} of its own", self.opened().title())
+    }
+
+    fn needs_program(&self) -> bool {
+        true
+    }
+
+    fn socket(&self) -> &Path {
         &self.opened().wayland
     }
 
-    /// The name of its output.
-    pub fn output(&self) -> &str {
+    fn output(&self) -> &str {
         &self.output
     }
 
-    /// Which compositor it is.
-    pub fn desktop(&self) -> &Desktop {
-        self.opened()
-    }
-
-    /// What it shows.
-    pub fn mode(&self) -> Mode {
+    fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// Changes its mode.
-    pub fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
+    fn set_scale(&mut self, percent: u32) {
+        self.scale_percent = percent;
+    }
+
+    fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
         sway::set_mode(&mut self.opened().connect()?, &self.output, mode, self.scale_percent)?;
         self.mode = mode;
         Ok(())
     }
 
-    /// Whether the compositor still runs.
-    pub fn is_alive(&self) -> bool {
+    fn is_alive(&self) -> bool {
         self.compositor.as_ref().is_some_and(Program::is_alive)
     }
 
-    /// What programs in it are started with.
-    pub fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
+    fn setting(&self, app: &App, surroundings: &Surroundings, told: &Told) -> Setting {
         let desktop = self.opened();
         let own: [(&str, OsString); 2] = [
             ("WAYLAND_DISPLAY", desktop.wayland.clone().into()),
@@ -233,8 +239,7 @@ impl Private {
         setting
     }
 
-    /// Starts a program in it.
-    pub fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
+    fn run(&mut self, app: &App, setting: &Setting) -> Result<(), Error> {
         let command = app::command(app, setting)?;
         let program = self.keeper.spawn(command, app.exit_time);
         let program = program.map_err(|error| app::not_started(app, error))?;
@@ -243,23 +248,16 @@ impl Private {
         self.note(process)
     }
 
-    /// Ends the session's programs.
-    pub fn end_programs(&mut self) {
+    fn end_programs(&mut self) {
         self.programs.clear();
     }
 
-    /// Whether a program of the session runs.
-    pub fn has_programs(&self) -> bool {
+    fn has_programs(&self) -> bool {
         self.programs.iter().any(Program::runs)
     }
 
-    /// The last that the compositor and its programs have said.
-    pub fn log(&self) -> String {
+    fn log(&self) -> String {
         self.keeper.log()
-    }
-
-    fn opened(&self) -> &Desktop {
-        self.desktop.as_ref().expect("open() has waited for it")
     }
 }
 

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use punktfunk_core::net::{peer, process as system};
+use punktfunk_core::net::peer::{self, Peer};
+use punktfunk_core::net::process as system;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::Error;
@@ -43,7 +44,6 @@ pub enum Removal {
 /// The sway of this user whose sockets are in that directory; the one that started last, where
 /// there are several. Sockets that lead nowhere are passed over.
 pub fn find(runtime: &Path) -> Option<Desktop> {
-    let is_ipc = |name: &str| name.starts_with("sway-ipc.") && name.ends_with(".sock");
     let found = sockets(runtime, is_ipc).into_iter().filter_map(|ipc| desktop(&ipc, runtime));
     found.max_by_key(|desktop| desktop.process.start_ticks)
 }
@@ -60,15 +60,37 @@ pub fn desktop(ipc: &Path, runtime: &Path) -> Option<Desktop> {
 }
 
 /// What else listens at Wayland sockets of the directory, for people.
-pub fn others(runtime: &Path, sway: Option<u32>) -> Vec<String> {
-    let peers = sockets(runtime, is_wayland).into_iter();
-    let peers = peers.filter_map(|path| ipc::connect(&path).and_then(|it| peer::of(&it)).ok());
-    let pids = peers.map(|peer| peer.pid).filter(|pid| Some(*pid) != sway && *pid != 0);
+pub fn others(runtime: &Path, known: Option<u32>) -> Vec<String> {
+    let pids = peers(runtime).into_iter().map(|(_, peer)| peer.pid);
     let name = |pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         format!("{} (pid {pid})", name.trim_end())
     };
-    pids.map(name).collect()
+    pids.filter(|pid| Some(*pid) != known && *pid != 0).map(name).collect()
+}
+
+/// The Wayland sockets of the directory that lead somewhere, and who listens there.
+pub fn peers(runtime: &Path) -> Vec<(PathBuf, Peer)> {
+    let paths = sockets(runtime, is_wayland).into_iter();
+    let peer = |path: PathBuf| {
+        let peer = ipc::connect(&path).and_then(|it| peer::of(&it)).ok()?;
+        Some((path, peer))
+    };
+    paths.filter_map(peer).collect()
+}
+
+/// Whether a process listens at an IPC socket of sway's in the directory.
+pub fn is_sway(pid: u32, runtime: &Path) -> bool {
+    sockets(runtime, is_ipc).iter().any(|path| leads_to(path, pid))
+}
+
+/// Whether there is a Wayland socket in the directory, whatever it leads to.
+pub fn has_socket(runtime: &Path) -> bool {
+    !sockets(runtime, is_wayland).is_empty()
+}
+
+fn is_ipc(name: &str) -> bool {
+    name.starts_with("sway-ipc.") && name.ends_with(".sock")
 }
 
 fn is_wayland(name: &str) -> bool {
@@ -91,6 +113,11 @@ fn leads_to(path: &Path, pid: u32) -> bool {
 }
 
 impl Desktop {
+    /// Which it is, for people.
+    pub fn title(&self) -> String {
+        format!("sway {} ({})", self.version, self.process.pid)
+    }
+
     /// Connects to it, and to no other that has taken its place.
     pub fn connect(&self) -> Result<Client, Error> {
         connect(&self.ipc, self.process)

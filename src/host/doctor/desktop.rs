@@ -12,8 +12,8 @@ use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_man
 use super::{Finding, PROGRAM_TIME_MAX, Running, SYSTEM_PATH, Subject, line};
 use crate::child;
 use crate::code::Code;
-use crate::conf::{Capture, Display};
-use crate::display::look::Sight;
+use crate::conf::{Capture, Compositor, Display};
+use crate::display::look::{Desktop, Sight};
 use crate::inject::desk::Link;
 use crate::inject::wayland;
 
@@ -22,14 +22,15 @@ pub(super) fn check(subject: &Subject, running: &Running) -> Vec<Finding> {
     if subject.conf.capture == Capture::Test {
         return vec![Finding::well(Code::Display, "a test picture, as Capture says")];
     }
-    let sight = running.displays.look();
+    let sight = running.displays.look(subject.conf.compositor);
+    let is_full = |desktop: &Desktop| matches!(desktop.output_count_max(), Ok(Some(0)));
     let is_private = match subject.conf.display {
-        Display::Auto => sight.desktop.is_none(),
+        Display::Auto => sight.desktop.as_ref().is_none_or(is_full),
         Display::Private => true,
         Display::Mirror(_) | Display::Virtual => false,
     };
     if !is_private {
-        return vec![check_desktop(&subject.conf.display, &sight)];
+        return vec![check_desktop(&subject.conf.display, subject.conf.compositor, &sight)];
     }
     let mut findings = vec![check_private(&sight, process::uid() == 0)];
     findings.extend(check_programs(&sight));
@@ -37,34 +38,45 @@ pub(super) fn check(subject: &Subject, running: &Running) -> Vec<Finding> {
 }
 
 /// The desktop that runs, where sessions are to be on it.
-fn check_desktop(wanted: &Display, sight: &Sight) -> Finding {
+fn check_desktop(wanted: &Display, compositor: Compositor, sight: &Sight) -> Finding {
     let code = Code::Display;
     let Some(desktop) = &sight.desktop else {
         let place = sight.directory.as_ref().map_or("any place".into(), |it| it.to_string_lossy());
+        let kind = match compositor {
+            Compositor::Auto => "sway or other compositor of wlroots",
+            Compositor::Sway => "sway",
+            Compositor::Wlroots => "compositor of wlroots other than sway",
+        };
         return Finding::broken(
             code,
-            format_args!("no sway of this user in {place}{}", others(sight)),
+            format_args!("no {kind} of this user in {place}{}", others(sight)),
         )
-        .remedy("start sway as this user, or set Display auto");
+        .remedy("start one as this user, or set Display auto");
     };
-    let (process, version) = (desktop.process, &desktop.version);
-    let Display::Mirror(name) = wanted else {
-        let what = "sessions get an output of it";
-        return Finding::well(
-            code,
-            format_args!("sway {version} (pid {}) runs: {what}", process.pid),
-        );
-    };
-    match desktop.connect().and_then(|mut client| Ok(client.outputs()?)) {
-        Err(error) => Finding::broken(code, error),
-        Ok(outputs) => {
-            let names: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
-            if names.contains(&name.as_str()) {
-                let what = format_args!("sway {version} (pid {}) has output {name}", process.pid);
-                return Finding::well(code, what);
+    let title = desktop.title();
+    if let Display::Mirror(name) = wanted {
+        return match desktop.outputs() {
+            Err(error) => Finding::broken(code, error),
+            Ok(names) if names.contains(name) => {
+                Finding::well(code, format_args!("{title} has output {name}"))
             }
-            let what = format_args!("no output {name}, there are: {}", names.join(" "));
-            Finding::broken(code, what).remedy("name one of these with Display mirror")
+            Ok(names) => {
+                let what = format_args!("no output {name}, there are: {}", names.join(" "));
+                Finding::broken(code, what).remedy("name one of these with Display mirror")
+            }
+        };
+    }
+    match desktop.output_count_max() {
+        Err(error) => Finding::broken(code, error),
+        Ok(None) => Finding::well(code, format_args!("{title} runs: sessions get an output of it")),
+        Ok(Some(0)) => {
+            Finding::broken(code, format_args!("{title} has no output without a screen")).remedy(
+                "start it with WLR_BACKENDS=headless in its environment, or set Display auto",
+            )
+        }
+        Ok(Some(count)) => {
+            let what = "sessions are lent outputs of it that show on no screen";
+            Finding::well(code, format_args!("{title} runs: {what}, of which there are {count}"))
         }
     }
 }
@@ -80,8 +92,8 @@ fn check_private(sight: &Sight, is_root: bool) -> Finding {
         return Finding::broken(code, "no sway in PATH").remedy("install the package sway");
     };
     let desktops = match &sight.desktop {
-        Some(desktop) => format!("sway (pid {}) of this user runs too", desktop.process.pid),
-        None => format!("no sway of this user runs{}", others(sight)),
+        Some(desktop) => format!("{} of this user runs too", desktop.title()),
+        None => format!("no desktop of this user runs{}", others(sight)),
     };
     match version(sway) {
         Ok(version) => {
@@ -142,14 +154,14 @@ pub(super) fn check_input(subject: &Subject, running: &Running) -> Vec<Finding> 
     }
     let desktop = match subject.conf.display {
         Display::Private => None,
-        _ => running.displays.look().desktop,
+        _ => running.displays.look(subject.conf.compositor).desktop,
     };
     let finding = match desktop {
         None => Finding::well(code, "a keyboard and a pointer in each session's own sway"),
-        Some(desktop) => match serves_input(&desktop.wayland) {
+        Some(desktop) => match serves_input(desktop.wayland()) {
             Ok(()) => {
-                let pid = desktop.process.pid;
-                Finding::well(code, format_args!("sway (pid {pid}) takes keyboards and pointers"))
+                let title = desktop.title();
+                Finding::well(code, format_args!("{title} takes keyboards and pointers"))
             }
             Err(error) => {
                 Finding::broken(code, error).remedy("set Display private, or update the compositor")
@@ -216,11 +228,18 @@ mod tests {
         let others = vec!["gnome-shell (pid 7)".to_owned()];
         let sight = Sight { directory: Some("/run/user/7".into()), others, ..Sight::default() };
 
-        let finding = check_desktop(&Display::Virtual, &sight);
+        let told = |compositor| check_desktop(&Display::Virtual, compositor, &sight);
 
-        assert_eq!(finding.state, State::Broken);
-        let expected = "no sway of this user in /run/user/7; gnome-shell (pid 7) runs, which \
-                        gives no displays";
-        assert_eq!(finding.what, expected);
+        let there =
+            "of this user in /run/user/7; gnome-shell (pid 7) runs, which gives no displays";
+        for (compositor, kind) in [
+            (Compositor::Auto, "sway or other compositor of wlroots"),
+            (Compositor::Sway, "sway"),
+            (Compositor::Wlroots, "compositor of wlroots other than sway"),
+        ] {
+            let finding = told(compositor);
+            assert_eq!(finding.state, State::Broken);
+            assert_eq!(finding.what, format!("no {kind} {there}"));
+        }
     }
 }

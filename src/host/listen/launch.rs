@@ -227,7 +227,7 @@ impl Daemon {
             return Err(missing("view"));
         }
         if self.conf.capture != Capture::Test
-            && let Some(why) = self.displays.refusal()
+            && let Some(why) = self.displays.refusal(&self.conf.display)
         {
             let message = format!("This host has no desktop to show: {why} [{}]", Code::Display);
             return Err(Refusal::new(503, message));

@@ -121,6 +121,7 @@ fn display(
     let (video, channel_count) = (&announce.video, announce.audio.channel_count);
     (conf.capture != conf::Capture::Test).then(|| Wanted {
         kind: conf.display.clone(),
+        compositor: conf.compositor,
         mode: Mode { width: video.width, height: video.height, refresh_mhz },
         scale_percent: conf.scale_percent,
         session: session.id,
