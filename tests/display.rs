@@ -12,6 +12,9 @@ mod display;
 #[path = "../src/host/grants.rs"]
 mod grants;
 #[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/ipc.rs"]
+mod ipc;
+#[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../src/host/state.rs"]
 mod state;
 

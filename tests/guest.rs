@@ -14,6 +14,9 @@ mod grants;
 mod inject;
 #[path = "guest/inside.rs"]
 mod inside;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/ipc.rs"]
+mod ipc;
 #[path = "guest/pacing.rs"]
 mod pacing;
 #[path = "guest/sdl.rs"]

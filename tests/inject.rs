@@ -9,6 +9,9 @@ mod grants;
 #[allow(dead_code, reason = "the daemon uses the rest")]
 #[path = "../src/host/inject/mod.rs"]
 mod inject;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/ipc.rs"]
+mod ipc;
 mod support;
 
 use std::fs::{self, File};
@@ -22,12 +25,14 @@ use std::time::Duration;
 use grants::Grants;
 use inject::Injector;
 use inject::devices::{Devices as Either, Way};
+use inject::surface::Surface;
 use inject::uinput::{self, Terms};
 use inject::wayland::{Devices, Error, Place};
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::input::{
-    Abilities, Area, Arrival, Buttons, Fraction, Gamepad, GamepadEvent, GamepadIndex, GamepadKind,
-    GamepadState, Input, Key, KeyEvent, Modifiers, Point, Pointer, PointerButton, Text, Wheel,
+    Abilities, Area, Arrival, Buttons, Contact, Fraction, Gamepad, GamepadEvent, GamepadIndex,
+    GamepadKind, GamepadState, Input, Key, KeyEvent, Modifiers, Pen, PenButtons, Phase, Point,
+    Pointer, PointerButton, Reach, Text, Tool, Touch, Wheel,
 };
 use support::{Folder, PATIENCE, command, eventually, machine, output, tool};
 
@@ -54,7 +59,9 @@ impl Desktop {
     /// use.
     fn start_on_card() -> Desktop {
         let variables = [
-            ("WLR_BACKENDS", "drm,libinput"),
+            // On a card alone, sway 1.7 makes no outputs.
+            ("WLR_BACKENDS", "drm,libinput,headless"),
+            ("WLR_HEADLESS_OUTPUTS", "0"),
             ("LIBSEAT_BACKEND", "seatd"),
             ("SYSTEMD_IGNORE_CHROOT", "1"),
         ];
@@ -151,7 +158,12 @@ impl Desktop {
     }
 
     fn place(&self, output: &str, seat: Option<&str>) -> Place {
-        Place { socket: self.socket(), output: output.into(), seat: seat.map(Into::into) }
+        Place {
+            socket: self.socket(),
+            output: output.into(),
+            seat: seat.map(Into::into),
+            ipc: None,
+        }
     }
 
     /// A client that may do everything, with devices there.
@@ -159,7 +171,7 @@ impl Desktop {
         let devices = Devices::open(&self.place(output, seat)).unwrap();
         let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
         let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
-        injector.attach(Either::Compositor(Box::new(devices)));
+        injector.attach(Either::Compositor(Box::new(devices), None));
         injector
     }
 }
@@ -309,6 +321,38 @@ fn place(x: u16, y: u16) -> Input {
     })
 }
 
+fn share(value: f32) -> Fraction {
+    Fraction::clamped(value).unwrap()
+}
+
+fn touch(pointer: u32, phase: Phase, x: f32, y: f32) -> Input {
+    Input::Touch(Touch {
+        pointer,
+        phase,
+        at: Point { x: share(x), y: share(y) },
+        reach: Reach::Pressure(None),
+        contact: Contact::default(),
+        rotation_degrees: None,
+    })
+}
+
+fn pen(phase: Phase, x: f32, y: f32) -> Input {
+    Input::Pen(Pen {
+        phase,
+        tool: Tool::Pen,
+        buttons: PenButtons::default(),
+        at: Point { x: share(x), y: share(y) },
+        reach: if phase == Phase::Hover {
+            Reach::Distance(Some(share(0.5)))
+        } else {
+            Reach::Pressure(Some(share(0.75)))
+        },
+        contact: Contact::default(),
+        rotation_degrees: None,
+        tilt_degrees: None,
+    })
+}
+
 fn button(button: PointerButton, is_down: bool) -> Input {
     Input::Pointer(Pointer::Button { button, is_down })
 }
@@ -410,7 +454,7 @@ fn in_a_machine_with_a_screen_devices_of_the_kernel_reach_programs() {
 
 #[test]
 #[ignore = "for the machine of its own: it makes devices"]
-fn a_keyboard_and_a_pointer_of_the_kernel_are_taken_for_real_ones() {
+fn devices_of_the_kernel_are_taken_for_real_ones() {
     // Who reads devices hears of new ones from it.
     let udev = Command::new("/usr/lib/systemd/systemd-udevd")
         .arg("--daemon")
@@ -419,8 +463,8 @@ fn a_keyboard_and_a_pointer_of_the_kernel_are_taken_for_real_ones() {
         .stderr(Stdio::null())
         .status();
     assert!(udev.is_ok_and(|status| status.success()), "no udevd: run scripts/setup test");
-    let nowhere = Place { socket: "/".into(), output: String::new(), seat: None };
-    let grants = Grants::parse(["keyboard", "mouse", "view"]).unwrap();
+    let nowhere = Place { socket: "/".into(), output: String::new(), seat: None, ipc: None };
+    let grants = Grants::parse(["keyboard", "mouse", "touch", "pen", "view"]).unwrap();
     let mut injector = Injector::new(grants, Terms::default());
     injector.attach(Either::open(&nowhere, Way::Uinput).unwrap());
     let settled = Command::new("udevadm").arg("settle").env("SYSTEMD_IGNORE_CHROOT", "1").status();
@@ -428,7 +472,8 @@ fn a_keyboard_and_a_pointer_of_the_kernel_are_taken_for_real_ones() {
     let mut desktop = Desktop::start_on_card();
     eventually("sway has the devices", || {
         let inputs = desktop.say(&["-t", "get_inputs"]);
-        let names = ["punktfunk keyboard", "punktfunk mouse", "punktfunk tablet"];
+        let names = ["keyboard", "mouse", "tablet", "touch ", "pen "];
+        let names = names.map(|name| format!("punktfunk {name}"));
         names.iter().all(|name| inputs.contains(name)).then_some(())
     });
     let wev = desktop.wev();
@@ -449,12 +494,76 @@ fn a_keyboard_and_a_pointer_of_the_kernel_are_taken_for_real_ones() {
     wev.wait("axis: 0 (vertical), value: -15.000000");
     injector.handle(&scroll(Wheel::Horizontal, -120));
     wev.wait("axis: 1 (horizontal), value: -15.000000");
+    injector.handle(&touch(7, Phase::Down, 0.5, 0.5));
+    wev.wait_all(&["wl_touch] down", "id: 0", "x, y: 640.0", ", 400.0"]);
+    injector.handle(&touch(9, Phase::Down, 0.25, 0.75));
+    wev.wait_all(&["wl_touch] down", "id: 1", "x, y: 320.0", ", 599.9"]);
+    injector.handle(&touch(7, Phase::Move, 0.75, 0.5));
+    wev.wait_all(&["wl_touch] motion", "id: 0", "x, y: 959.9", ", 400.0"]);
+    injector.handle(&touch(9, Phase::Up, 0.25, 0.75));
+    wev.wait_all(&["wl_touch] up", "id: 1"]);
+    // wev knows no pens: sway makes a pointer of it, at the same place.
+    injector.handle(&pen(Phase::Hover, 0.25, 0.25));
+    wev.wait_all(&["x, y: 320.0", ", 200.0"]);
+    injector.handle(&pen(Phase::Down, 0.25, 0.25));
+    wev.wait_all(&["wl_pointer] button", "button: 272 ", "state: 1 (pressed)"]);
     injector.handle(&key_event(31, true, 0));
     wev.wait("key: 39; state: 1");
+    let before = squeezed(&wev.text()).len();
 
     drop(injector);
 
     wev.wait("key: 39; state: 0");
+    eventually("no finger is down, and no pen", || {
+        let text = squeezed(&wev.text());
+        let after = &text[before..];
+        (after.contains("wl_touch] up") && after.contains("state: 0 (released)")).then_some(())
+    });
+    fingers_belong_to_the_output_of_the_session(&mut desktop);
+}
+
+/// Where sway reads devices of the kernel, fingers of a session are on its own output.
+fn fingers_belong_to_the_output_of_the_session(desktop: &mut Desktop) {
+    desktop.say(&["create_output"]);
+    let name = eventually("an output without a screen", || {
+        let outputs = desktop.say(&["-t", "get_outputs"]);
+        let number = outputs.split_once("\"HEADLESS-")?.1.split_once('"')?.0.to_owned();
+        Some(format!("HEADLESS-{number}"))
+    });
+    desktop.say(&["output", &name, "mode", "1600x900@60Hz"]);
+    desktop.say(&["focus", "output", &name]);
+    let socket = desktop.sockets().find(|name| name.starts_with("sway-ipc")).unwrap();
+    let ipc = desktop.folder.path().join("run").join(socket);
+    let place = desktop.place(&name, None);
+    let surface = Surface::open().unwrap();
+    // This machine is slow: sway may take longer than it is waited for.
+    eventually("sway takes the devices in", || {
+        surface.map(&ipc, &name).is_ok_and(|is_mapped| is_mapped).then_some(())
+    });
+    let devices = Box::new(Devices::open(&place).unwrap());
+    let devices = Either::Compositor(devices, Some(Box::new(surface)));
+    assert_eq!(devices.name(), "the compositor, touch and pen by uinput");
+    let grants = Grants::parse(["touch", "pen", "view"]).unwrap();
+    let mut injector = Injector::new(grants, Terms::default());
+    injector.attach(devices);
+    let wev = desktop.wev();
+
+    // sway makes nothing of the first finger on a window that no pointer was in.
+    eventually("a finger is in the middle of the output", || {
+        injector.handle(&touch(7, Phase::Down, 0.5, 0.5));
+        clock::sleep_until(clock::now() + Duration::from_millis(500));
+        injector.handle(&touch(7, Phase::Up, 0.5, 0.5));
+        let text = squeezed(&wev.text());
+        let down = text.lines().filter(|line| line.contains("wl_touch] down"));
+        let mut places = down.filter_map(|line| Some(line.split_once("x, y: ")?.1));
+        places.any(|place| place == "800.000000, 450.000000").then_some(())
+    });
+    injector.handle(&pen(Phase::Hover, 0.25, 0.25));
+    wev.wait_all(&["x, y: 400.0", ", 225.0"]);
+    injector.attach(Either::open(&place, Way::Compositor).unwrap());
+    // Without them it is the first finger that is a pointer.
+    injector.handle(&touch(1, Phase::Down, 0.5, 0.5));
+    wev.wait_all(&["wl_pointer] button", "button: 272 ", "state: 1 (pressed)"]);
 }
 
 #[test]
@@ -463,7 +572,7 @@ fn gamepads_that_cannot_be_made_are_refused_on_a_desktop() {
     let devices = Devices::open(&desktop.place("HEADLESS-1", None)).unwrap();
     let grants = Grants::parse(["gamepad", "keyboard", "view"]).unwrap();
     let mut injector = Injector::new(grants, Terms { count_max: 4, ..Terms::default() });
-    injector.attach(Either::Compositor(Box::new(devices)));
+    injector.attach(Either::Compositor(Box::new(devices), None));
     let index = GamepadIndex::new(0).unwrap();
     let gamepad = |event| Input::Gamepad(Gamepad { index, event });
     let kind = GamepadKind::Unknown;
@@ -694,7 +803,7 @@ fn devices_that_are_taken_from_their_seat_are_lost_and_those_of_the_first_seat_s
 
     wait_lost(&mut client);
     let devices = Devices::open(&desktop.place("HEADLESS-1", Some("pf0"))).unwrap();
-    client.attach(Either::Compositor(Box::new(devices)));
+    client.attach(Either::Compositor(Box::new(devices), None));
     press(&mut user, 32, 0);
     terminal.wait("aAsSd");
     press(&mut client, 32, 1);

@@ -21,6 +21,7 @@ mod hooks;
 mod identity;
 mod inhibit;
 mod inject;
+mod ipc;
 mod ledger;
 mod listen;
 mod log;

@@ -13,13 +13,16 @@ use evdev::{
 };
 use punktfunk_core::net::clock;
 use punktfunk_core::proto::input::{
-    Abilities, Arrival, Buttons, Feedback, Fraction, Gamepad, GamepadEvent, GamepadIndex,
-    GamepadKind, GamepadState, Input, Motion, Phase, Point, Reach, Sensor, Stick, Touchpad,
+    self, Abilities, Arrival, Buttons, Contact, Feedback, Fraction, Gamepad, GamepadEvent,
+    GamepadIndex, GamepadKind, GamepadState, Input, Motion, PenButtons, Phase, Point, Reach,
+    Sensor, Stick, Tool, Touch, Touchpad,
 };
 
 use crate::grants::Grants;
 use crate::inject::Injector;
+use crate::inject::devices::{Devices, Way};
 use crate::inject::uinput::{Act, Pad, Terms};
+use crate::inject::wayland::Place;
 use crate::sdl::{self, Sdl};
 use crate::support::device::give_pin;
 use crate::support::{Daemon, Folder, eventually};
@@ -102,6 +105,14 @@ fn nodes(index: u16) -> BTreeMap<String, Device> {
     let devices = evdev::enumerate().map(|(_, device)| device);
     let its = devices.filter(|device| device.physical_path() == Some(phys.as_str()));
     its.map(|device| (device.name().unwrap().to_owned(), device)).collect()
+}
+
+/// The node whose name begins so.
+#[track_caller]
+fn named(begin: &str) -> Device {
+    let mut devices = evdev::enumerate().map(|(_, device)| device);
+    let found = devices.find(|it| it.name().is_some_and(|name| name.starts_with(begin)));
+    found.unwrap_or_else(|| panic!("no {begin}"))
 }
 
 /// The only node of a gamepad.
@@ -723,4 +734,134 @@ fn a_program_and_the_stock_client_feel_each_other() {
 
     eventually("its farewell", || device.get_key_state().is_err().then_some(()));
     daemon.wait_log("client left");
+}
+
+/// A client with devices of the kernel's for all but gamepads.
+fn client_of_kernel() -> Injector {
+    let nowhere = Place { socket: "/".into(), output: String::new(), seat: None, ipc: None };
+    let mut injector =
+        Injector::new(Grants::parse(["touch", "pen", "view"]).unwrap(), Terms::default());
+    injector.attach(Devices::open(&nowhere, Way::Uinput).unwrap());
+    injector
+}
+
+fn at(x: f32, y: f32) -> Point {
+    let share = |value| Fraction::clamped(value).unwrap();
+    Point { x: share(x), y: share(y) }
+}
+
+fn finger(pointer: u32, phase: Phase, at: Point) -> Input {
+    let major = Fraction::clamped(0.5);
+    let contact = Contact { major, minor: None };
+    let reach = Reach::Pressure(Fraction::clamped(1.0));
+    Input::Touch(Touch { pointer, phase, at, reach, contact, rotation_degrees: None })
+}
+
+fn pen(phase: Phase, tool: Tool, buttons: u8) -> Input {
+    let share = Fraction::clamped(0.5);
+    Input::Pen(input::Pen {
+        phase,
+        tool,
+        buttons: PenButtons::from_bits(buttons),
+        at: at(1.0, 0.0),
+        reach: if phase == Phase::Hover { Reach::Distance(share) } else { Reach::Pressure(share) },
+        contact: Contact::default(),
+        rotation_degrees: Some(270),
+        tilt_degrees: Some(30),
+    })
+}
+
+#[test]
+#[ignore = "for the guest: it makes devices"]
+fn fingers_and_pens_are_those_of_a_screen() {
+    const DIRECT: u16 = 1;
+    let mut client = client_of_kernel();
+    let (mut screen, mut tablet) = (named("punktfunk touch "), named("punktfunk pen "));
+    for device in [&screen, &tablet] {
+        assert_eq!(properties(device), [DIRECT]);
+    }
+    let last = 65_535;
+    let places = |code, resolution| [code, 0, last, 0, 0, resolution];
+    assert_eq!(
+        axes(&screen),
+        [
+            places(0, 0),
+            places(1, 0),
+            [47, 0, 15, 0, 0, 0],
+            places(48, 0),
+            places(49, 0),
+            places(53, 0),
+            places(54, 0),
+            places(57, 0),
+            [58, 0, 1023, 0, 0, 0],
+        ]
+    );
+    let tilt = |code| [code, -90, 90, 0, 0, 57];
+    let near = [[24, 0, 4095, 0, 0, 0], [25, 0, 1023, 0, 0, 0]];
+    assert_eq!(
+        axes(&tablet),
+        [places(0, 100), places(1, 100), near[0], near[1], tilt(26), tilt(27)]
+    );
+
+    // Slot 47, tracking id 57, place 53 and 54, pressure 58, size 48; then the first finger's.
+    client.handle(&finger(70, Phase::Down, at(0.0, 1.0)));
+    let first =
+        [(3, 57, 0), (3, 54, last), (3, 58, 1023), (3, 48, 32_768), (1, 0x14a, 1), (3, 1, last)];
+    assert_eq!(read(&mut screen), first);
+    client.handle(&finger(9, Phase::Down, at(1.0, 0.0)));
+    let second = [(3, 47, 1), (3, 57, 1), (3, 53, last), (3, 58, 1023), (3, 48, 32_768)];
+    assert_eq!(read(&mut screen), second);
+    client.handle(&finger(70, Phase::Up, at(0.0, 1.0)));
+    let lifted = [(3, 47, 0), (3, 57, -1), (3, 0, last), (3, 1, 0)];
+    assert_eq!(read(&mut screen), lifted);
+
+    // The pen's end 0x140, place 0 and 1, distance 25, tilt 26; its button 0x14b.
+    client.handle(&pen(Phase::Hover, Tool::Pen, 1));
+    let hovers = [(1, 0x140, 1), (3, 0, last), (3, 26, 30), (3, 25, 512), (1, 0x14b, 1)];
+    assert_eq!(read(&mut tablet), hovers);
+    client.handle(&pen(Phase::Down, Tool::Pen, 0));
+    assert_eq!(read(&mut tablet), [(3, 24, 2048), (3, 25, 0), (1, 0x14b, 0), (1, 0x14a, 1)]);
+    client.handle(&pen(Phase::Hover, Tool::Eraser, 0));
+    let [lift, go, rub] = [(1, 0x14a, 0), (1, 0x140, 0), (1, 0x141, 1)];
+    assert_eq!(read(&mut tablet), [lift, (3, 24, 0), go, rub, (3, 25, 512)]);
+
+    // What the client may not any more, it has let go of.
+    client.handle(&pen(Phase::Down, Tool::Eraser, 0));
+    read(&mut tablet);
+    client.set_grants(Grants::parse(["view"]).unwrap());
+
+    assert_eq!(read(&mut screen), [(3, 47, 1), (3, 57, -1), (1, 0x14a, 0)]);
+    assert_eq!(read(&mut tablet), [lift, (3, 24, 0), (1, 0x141, 0)]);
+    drop(client);
+    let is_gone = |device: &Device| evdev::enumerate().all(|(_, it)| it.name() != device.name());
+    assert!(is_gone(&screen) && is_gone(&tablet));
+}
+
+#[test]
+#[ignore = "for the guest: it makes devices"]
+fn no_finger_stays_down_when_the_host_is_killed() {
+    if std::env::var_os(OTHER).is_some() {
+        let mut client = client_of_kernel();
+        client.handle(&finger(1, Phase::Down, at(0.5, 0.5)));
+        client.handle(&pen(Phase::Down, Tool::Pen, 1));
+        park();
+    }
+    let mut host = other("inside::no_finger_stays_down_when_the_host_is_killed");
+    let has = |begin: &str| {
+        evdev::enumerate().any(|(_, it)| it.name().is_some_and(|it| it.starts_with(begin)))
+    };
+    let is_down = || {
+        let devices = evdev::enumerate().map(|(_, it)| it);
+        let mut pens =
+            devices.filter(|it| it.name().is_some_and(|it| it.starts_with("punktfunk pen ")));
+        pens.any(|it| it.get_key_state().is_ok_and(|keys| keys.contains(KeyCode::BTN_TOUCH)))
+            .then_some(())
+    };
+    eventually("the pen is down", is_down);
+
+    host.kill().unwrap();
+    host.wait().unwrap();
+
+    let is_gone = || (!has("punktfunk touch ") && !has("punktfunk pen ")).then_some(());
+    eventually("both are gone, and with them what was down", is_gone);
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::app::{self, App, Setting};
-use super::ipc::{Events, Window};
 use super::journal::{Entry, Journal, Mark};
 use super::programs::Programs;
 use super::seats::Seat;
 use super::sway::{self, Desktop, Removal};
 use super::told::Told;
 use super::{Backend, Error, Surroundings, Wanted};
+use crate::ipc::{Events, Window};
 
 /// An output of somebody's desktop, and the session's programs there.
 pub struct Attached {
@@ -152,6 +152,10 @@ impl Backend for Attached {
 
     fn seat(&self) -> Option<String> {
         self.seat.name()
+    }
+
+    fn ipc(&self) -> Option<&Path> {
+        Some(&self.desktop.ipc)
     }
 
     fn mode(&self) -> Mode {

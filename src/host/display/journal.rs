@@ -16,7 +16,8 @@ use super::script::Script;
 use super::seats::Seats;
 use super::sway::{self, Desktop, Removal};
 use super::wlroots::{self, Setup};
-use super::{Error, ipc, lent};
+use super::{Error, lent};
+use crate::ipc;
 use crate::state::Directory;
 
 /// The file, in the state directory.

@@ -10,7 +10,6 @@
 
 mod app;
 mod attached;
-mod ipc;
 pub mod journal;
 mod keeper;
 mod lent;
@@ -44,6 +43,7 @@ pub use self::steps::Step;
 use self::steps::Undo;
 pub use self::told::Told;
 use crate::conf::{Compositor, Display as Kind};
+use crate::ipc;
 use crate::state;
 
 /// What a display shows that nothing else is to run in.
@@ -250,6 +250,11 @@ trait Backend: Send {
 
     /// The seat of the session, if it is not the first one.
     fn seat(&self) -> Option<String> {
+        None
+    }
+
+    /// Where commands go to a sway that may read devices of the kernel.
+    fn ipc(&self) -> Option<&Path> {
         None
     }
 
@@ -510,6 +515,11 @@ impl Display {
     /// user whose screen is mirrored, or the only one of a compositor of the session's own.
     pub fn seat(&self) -> Option<String> {
         self.backend.seat()
+    }
+
+    /// Where commands go to a sway that may read devices of the kernel.
+    pub fn ipc(&self) -> Option<PathBuf> {
+        self.backend.ipc().map(Path::to_owned)
     }
 
     /// What it shows.

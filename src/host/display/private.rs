@@ -177,7 +177,7 @@ impl Private {
     fn last_line(&self) -> String {
         let log = self.keeper.log();
         let last = log.lines().rev().find(|line| !line.trim().is_empty());
-        super::ipc::one_line(last.unwrap_or("it said nothing"))
+        crate::ipc::one_line(last.unwrap_or("it said nothing"))
     }
 
     fn opened(&self) -> &Desktop {

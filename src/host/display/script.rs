@@ -61,7 +61,7 @@ impl Script {
     /// Its words, for people.
     pub fn name(&self) -> String {
         let words: Vec<_> = self.argv.iter().map(|word| word.to_string_lossy()).collect();
-        super::ipc::one_line(&words.join(" "))
+        crate::ipc::one_line(&words.join(" "))
     }
 
     /// Runs it and waits for its end; one that is late is killed with all that it has started. What
@@ -145,7 +145,7 @@ fn read(reader: &mut pipe::Receiver, said: &mut Vec<u8>) {
 fn last_line(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    super::ipc::one_line(last.unwrap_or_default())
+    crate::ipc::one_line(last.unwrap_or_default())
 }
 
 #[cfg(test)]

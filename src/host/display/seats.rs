@@ -12,8 +12,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::Error;
-use super::ipc::{self, Client};
 use super::process::Process;
+use crate::ipc::{self, Client};
 
 /// What seats of ours are called, before their numbers.
 const NAME: &str = "punktfunk-";

@@ -11,8 +11,8 @@ use punktfunk_core::net::process as system;
 use punktfunk_core::proto::gamestream::http::Mode;
 
 use super::Error;
-use super::ipc::{self, Client, Output};
 use super::process::{self, Process};
+use crate::ipc::{self, Client, Output};
 
 /// A compositor has this long to do what it said it does.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -159,7 +159,7 @@ pub fn create(client: &mut Client, before: &[String]) -> Result<String, Error> {
 pub fn first_made(before: &[String], now: &[String]) -> Option<String> {
     let made = now.iter().filter(|name| !before.contains(name));
     // HEADLESS-9 is older than HEADLESS-10.
-    made.filter(|name| is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
+    made.filter(|name| ipc::is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
 }
 
 /// Makes an output show that mode, in so many pixels for each hundred of its programs, whatever the
@@ -170,7 +170,7 @@ pub fn set_mode(
     mode: Mode,
     scale_percent: u32,
 ) -> Result<(), Error> {
-    if !is_word(name) {
+    if !ipc::is_word(name) {
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
     let (mode_words, scale) = (emit(mode), emit_scale(scale_percent));
@@ -190,7 +190,7 @@ pub fn remove(client: &mut Client, name: &str) -> Result<Removal, Error> {
     if !names(client)?.iter().any(|it| it == name) {
         return Ok(Removal::Gone);
     }
-    if is_word(name) && client.run(&format!("output {name} unplug")).is_ok() {
+    if ipc::is_word(name) && client.run(&format!("output {name} unplug")).is_ok() {
         let is_gone = || names(client).is_ok_and(|names| !names.iter().any(|it| it == name));
         if process::wait(PATIENCE, is_gone) {
             return Ok(Removal::Gone);
@@ -213,7 +213,7 @@ fn leave(client: &mut Client, name: &str) -> Result<(), Error> {
 
 /// Gives an output the focus of the keyboard, so that what is started opens there.
 pub fn focus(client: &mut Client, name: &str) -> Result<(), Error> {
-    if !is_word(name) {
+    if !ipc::is_word(name) {
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
     Ok(client.run(&format!("focus output {name}"))?)
@@ -222,7 +222,7 @@ pub fn focus(client: &mut Client, name: &str) -> Result<(), Error> {
 /// Has the windows of a process open on an output, without the focus of any seat. sway forgets it
 /// with the next reload.
 pub fn assign(client: &mut Client, process: Process, name: &str) -> Result<(), Error> {
-    if !is_word(name) {
+    if !ipc::is_word(name) {
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
     Ok(client.run(&format!("assign [pid={}] output {name}", process.pid))?)
@@ -230,7 +230,7 @@ pub fn assign(client: &mut Client, process: Process, name: &str) -> Result<(), E
 
 /// Moves a window to an output, if it is not there.
 pub fn bring(client: &mut Client, window: i64, name: &str) -> Result<(), Error> {
-    if !is_word(name) {
+    if !ipc::is_word(name) {
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
     Ok(client.run(&format!("[con_id={window}] move container to output {name}"))?)
@@ -246,12 +246,6 @@ pub fn emit(mode: Mode) -> String {
 /// A scale as commands have it.
 pub fn emit_scale(percent: u32) -> String {
     format!("{}.{:02}", percent / 100, percent % 100)
-}
-
-/// Whether a name is one word of a command, whatever a compositor calls its outputs.
-fn is_word(name: &str) -> bool {
-    let may = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
-    (1..=64).contains(&name.len()) && name.bytes().all(may)
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_man
 use wayland_protocols_wlr::virtual_pointer::v1::client::zwlr_virtual_pointer_v1::ZwlrVirtualPointerV1;
 
 use super::process::{self, Process};
-use super::{ipc, sway};
+use super::sway;
+use crate::ipc;
 
 /// How long a compositor may take for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(2);

@@ -1,4 +1,8 @@
-//! What a client's keyboard and pointer are made with: the compositor, or the kernel.
+//! What a client's keyboard, pointer, touch screen and pen are made with: the compositor, or the
+//! kernel.
+//!
+//! No compositor takes fingers and pens from programs. Where it is sway that reads devices of the
+//! kernel, these are used for that, and keyboard and pointer stay the compositor's.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +13,7 @@ use std::time::Instant;
 use punktfunk_core::net::uinput;
 use punktfunk_core::proto::input::Input;
 
+use super::surface::Surface;
 use super::wayland::Place;
 use super::{kernel, wayland};
 
@@ -27,8 +32,8 @@ pub enum Way {
 /// A keyboard and a pointer. When the value goes, so do they, and nothing of them stays down.
 #[derive(Debug)]
 pub enum Devices {
-    /// At a compositor.
-    Compositor(Box<wayland::Devices>),
+    /// At a compositor; fingers and pens there are of the kernel's, or else pointers.
+    Compositor(Box<wayland::Devices>, Option<Box<Surface>>),
     /// Of the kernel's.
     Kernel(Box<kernel::Devices>),
 }
@@ -60,16 +65,24 @@ impl Devices {
     /// Makes devices for a display at that place. Waits for the compositor, for 15 seconds at most,
     /// and for the kernel, some milliseconds.
     pub fn open(place: &Place, way: Way) -> Result<Devices, Error> {
-        let compositor = || Ok(Devices::Compositor(Box::new(wayland::Devices::open(place)?)));
-        let kernel = || Ok(Devices::Kernel(Box::new(kernel::Devices::open()?)));
+        let compositor = || wayland::Devices::open(place).map(Box::new);
         match way {
-            Way::Compositor => compositor().map_err(Error::Compositor),
-            Way::Uinput => kernel().map_err(Error::Kernel),
+            Way::Compositor => {
+                let devices = compositor().map_err(Error::Compositor)?;
+                Ok(Devices::Compositor(devices, None))
+            }
+            Way::Uinput => kernel(place).map_err(Error::Kernel),
             Way::Auto => match compositor() {
                 Err(missing @ wayland::Error::Missing(..)) => {
-                    kernel().map_err(|error| Error::Neither(missing, error))
+                    kernel(place).map_err(|error| Error::Neither(missing, error))
                 }
-                opened => opened.map_err(Error::Compositor),
+                Err(error) => Err(Error::Compositor(error)),
+                Ok(devices) => {
+                    let surface = surface(place).inspect_err(|why| {
+                        log::debug!("input: fingers and pens are pointers: {why}");
+                    });
+                    Ok(Devices::Compositor(devices, surface.ok()))
+                }
             },
         }
     }
@@ -77,7 +90,8 @@ impl Devices {
     /// What they are made with, for people.
     pub fn name(&self) -> &'static str {
         match self {
-            Devices::Compositor(_) => "the compositor",
+            Devices::Compositor(_, None) => "the compositor",
+            Devices::Compositor(_, Some(_)) => "the compositor, touch and pen by uinput",
             Devices::Kernel(_) => "uinput",
         }
     }
@@ -85,23 +99,29 @@ impl Devices {
     /// What is to be watched for [`Devices::handle_ready`], if anything.
     pub fn fd(&self) -> Option<RawFd> {
         match self {
-            Devices::Compositor(devices) => Some(devices.as_raw_fd()),
+            Devices::Compositor(devices, _) => Some(devices.as_raw_fd()),
             Devices::Kernel(_) => None,
         }
     }
 
     /// Takes what a client does. Never blocks.
     pub fn handle(&mut self, input: &Input) {
-        match self {
-            Devices::Compositor(devices) => devices.handle(input),
-            Devices::Kernel(devices) => devices.handle(input),
+        match (self, input) {
+            (Devices::Compositor(_, Some(surface)), Input::Pen(_) | Input::Touch(_)) => {
+                surface.handle(input);
+            }
+            (Devices::Compositor(devices, _), _) => devices.handle(input),
+            (Devices::Kernel(devices), _) => devices.handle(input),
         }
     }
 
     /// Everything that is down goes up.
     pub fn release_all(&mut self) {
         match self {
-            Devices::Compositor(devices) => devices.release_all(),
+            Devices::Compositor(devices, surface) => {
+                surface.iter_mut().for_each(|surface| surface.release_all());
+                devices.release_all();
+            }
             Devices::Kernel(devices) => devices.release_all(),
         }
     }
@@ -109,7 +129,7 @@ impl Devices {
     /// Does what is due by now.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self {
-            Devices::Compositor(devices) => devices.handle_timeout(now),
+            Devices::Compositor(devices, _) => devices.handle_timeout(now),
             Devices::Kernel(devices) => devices.handle_timeout(now),
         }
     }
@@ -117,14 +137,14 @@ impl Devices {
     /// When to call [`Devices::handle_timeout`], if ever.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self {
-            Devices::Compositor(devices) => devices.poll_timeout(),
+            Devices::Compositor(devices, _) => devices.poll_timeout(),
             Devices::Kernel(devices) => devices.poll_timeout(),
         }
     }
 
     /// To be called when the descriptor becomes readable or writable; edges are enough.
     pub fn handle_ready(&mut self) {
-        if let Devices::Compositor(devices) = self {
+        if let Devices::Compositor(devices, _) = self {
             devices.handle_ready();
         }
     }
@@ -132,7 +152,7 @@ impl Devices {
     /// Whether input goes nowhere any more. There may be devices elsewhere instead.
     pub fn is_lost(&self) -> bool {
         match self {
-            Devices::Compositor(devices) => devices.is_lost(),
+            Devices::Compositor(devices, _) => devices.is_lost(),
             Devices::Kernel(_) => false,
         }
     }
@@ -140,8 +160,35 @@ impl Devices {
     /// Motion and scrolling that were dropped because nobody read them.
     pub fn dropped_count(&self) -> u64 {
         match self {
-            Devices::Compositor(devices) => devices.dropped_count(),
+            Devices::Compositor(devices, _) => devices.dropped_count(),
             Devices::Kernel(_) => 0,
         }
+    }
+}
+
+/// All devices by the kernel. Keyboard and pointer are where the desktop has them, fingers and pens on
+/// the output of the session where that can be said.
+fn kernel(place: &Place) -> Result<Devices, uinput::Error> {
+    let devices = kernel::Devices::open()?;
+    if let Some(socket) = &place.ipc {
+        match devices.surface().map(socket, &place.output) {
+            Ok(true) => {}
+            Ok(false) => log::debug!("input: sway does not read devices of the kernel"),
+            Err(error) => log::debug!("input: touch and pen are for no output: {error}"),
+        }
+    }
+    Ok(Devices::Kernel(Box::new(devices)))
+}
+
+/// A touch screen and a pen of the kernel's on the output of the session, or why there are none.
+fn surface(place: &Place) -> Result<Box<Surface>, String> {
+    // Devices of the kernel are the first seat's, whose focus is not to be taken by another session.
+    let socket = place.ipc.as_ref().filter(|_| place.seat.is_none());
+    let socket = socket.ok_or("no sway of the user's whose first seat it is")?;
+    let surface = Surface::open().map_err(|error| error.to_string())?;
+    match surface.map(socket, &place.output) {
+        Ok(true) => Ok(Box::new(surface)),
+        Ok(false) => Err("sway does not read devices of the kernel".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -1,7 +1,8 @@
-//! A keyboard and a pointer of a client's own made by the kernel, for desktops whose compositor has
-//! no way for such: any program that reads input devices takes them for real ones.
+//! A keyboard, a pointer, a touch screen and a pen of a client's own made by the kernel, for desktops
+//! whose compositor has no way for such: any program that reads input devices takes them for real
+//! ones.
 //!
-//! They belong to no output and no seat but the first, so they are right where one output is. What
+//! Keyboard and pointer belong to no output and no seat but the first, so they are right where one output is. What
 //! the keys mean the desktop's own layout says; texts have the characters of an American keyboard
 //! alone. Motion that says where is a tablet's, the rest a mouse's.
 
@@ -16,6 +17,7 @@ use punktfunk_core::proto::input::{Input, PointerButton, Wheel};
 
 use super::keyboard::{self, Held, Keyboard, MODIFIERS};
 use super::pointer::{self, Mouse};
+use super::surface::Surface;
 
 /// Of linux/input-event-codes.h and linux/input.h.
 const EV_KEY: u16 = 0x01;
@@ -50,6 +52,7 @@ pub struct Devices {
     keyboard: Node,
     mouse: Node,
     tablet: Node,
+    surface: Surface,
     keys: Keyboard,
     pointer: Mouse,
     held: Modifiers,
@@ -87,6 +90,7 @@ impl Devices {
             keyboard: Node::open(&keyboard, PHYS)?,
             mouse: Node::open(&mouse, PHYS)?,
             tablet: Node::open(&tablet, PHYS)?,
+            surface: Surface::open()?,
             keys: Keyboard::of_one_layout(),
             pointer: Mouse::default(),
             held: Modifiers::default(),
@@ -95,16 +99,24 @@ impl Devices {
         })
     }
 
+    /// The touch screen and the pen.
+    pub fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
     /// Takes what a client does.
     pub fn handle(&mut self, input: &Input) {
         let acts = &mut self.pointer_acts;
         match input {
             Input::Gamepad(_) => {}
+            Input::Pen(_) | Input::Touch(_) => {
+                self.pointer.settle(acts);
+                self.surface.handle(input);
+            }
             Input::Key(event) => {
                 self.pointer.settle(acts);
                 self.keys.handle_key(*event, &mut self.key_acts);
             }
-            Input::Pen(pen) => self.pointer.handle_pen(pen, acts),
             Input::Pointer(pointer) => {
                 self.pointer.handle_pointer(*pointer, None, clock::now(), acts);
             }
@@ -112,13 +124,13 @@ impl Devices {
                 self.pointer.settle(acts);
                 self.keys.handle_text(text, &mut self.key_acts);
             }
-            Input::Touch(touch) => self.pointer.handle_touch(touch, acts),
         }
         self.tell();
     }
 
-    /// Every key and button that is down goes up.
+    /// Everything that is down goes up.
     pub fn release_all(&mut self) {
+        self.surface.release_all();
         self.pointer.release_all(&mut self.pointer_acts);
         self.keys.release_all(&mut self.key_acts);
         self.tell();

@@ -4,11 +4,14 @@
 
 pub mod desk;
 pub mod devices;
+mod fingers;
 pub mod focus;
 pub mod kernel;
 pub mod keyboard;
 pub mod keymap;
+mod pen;
 pub mod pointer;
+pub mod surface;
 pub mod uinput;
 pub mod wayland;
 

@@ -56,6 +56,8 @@ pub struct Place {
     pub output: String,
     /// The seat that nothing else has devices at; without one, the first that there is.
     pub seat: Option<String>,
+    /// Where commands go to a sway that may read devices of the kernel.
+    pub ipc: Option<PathBuf>,
 }
 
 /// Why there are no devices.
@@ -152,7 +154,7 @@ impl Devices {
     /// Makes devices at that place. Waits for the compositor, for 15 seconds at most, so this is
     /// nothing for a thread that others wait for; the value may be given to another one.
     pub fn open(place: &Place) -> Result<Devices, Error> {
-        let Place { socket, output, seat } = place;
+        let Place { socket, output, seat, .. } = place;
         let (link, desk) = Link::open(socket)?;
         let keyboards: ZwpVirtualKeyboardManagerV1 = link.bind(&desk, 1)?;
         let pointers: ZwlrVirtualPointerManagerV1 = link.bind(&desk, 2)?;

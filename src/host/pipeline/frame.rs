@@ -384,7 +384,7 @@ impl Thread {
 /// Where input for a display goes.
 fn place(display: &Display) -> Place {
     let (socket, output) = display.wayland();
-    Place { socket, output, seat: display.seat() }
+    Place { socket, output, seat: display.seat(), ipc: display.ipc() }
 }
 
 fn encode(

@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-mod codes;
+pub(super) mod codes;
 pub mod model;
 pub mod pad;
 mod rumble;

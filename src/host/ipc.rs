@@ -44,6 +44,7 @@ mod kind {
     pub(super) const SUBSCRIBE: u32 = 2;
     pub(super) const GET_OUTPUTS: u32 = 3;
     pub(super) const GET_VERSION: u32 = 7;
+    pub(super) const GET_INPUTS: u32 = 100;
     pub(super) const GET_SEATS: u32 = 101;
     // Events.
     pub(super) const WORKSPACE: u32 = 0x8000_0000;
@@ -149,6 +150,13 @@ pub struct Seat {
     devices: Vec<Device>,
 }
 
+/// A device for input.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+pub struct InputDevice {
+    /// What commands call it: numbers of vendor and product, and its name.
+    pub identifier: String,
+}
+
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 struct Device {
     #[serde(default)]
@@ -250,6 +258,11 @@ impl Client {
         parse(&self.ask(kind::GET_SEATS, b"")?)
     }
 
+    /// All devices for input.
+    pub fn inputs(&mut self) -> Result<Vec<InputDevice>, Error> {
+        parse(&self.ask(kind::GET_INPUTS, b"")?)
+    }
+
     /// Which sway it is.
     pub fn version(&mut self) -> Result<Version, Error> {
         let mut version: Version = parse(&self.ask(kind::GET_VERSION, b"")?)?;
@@ -309,7 +322,7 @@ fn message(bytes: &[u8]) -> Result<Option<(usize, u32)>, Error> {
 }
 
 /// Connects to a local socket, without waiting where too many do already. Reading and writing wait.
-pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let stream = UnixStream::from(OwnedFd::from(mio::net::UnixStream::connect(path)?));
     stream.set_nonblocking(false)?;
     Ok(stream)
@@ -373,8 +386,14 @@ fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(payload).map_err(|error| Error::Answer(error.to_string()))
 }
 
+/// Whether a name is one word of a command, whatever a compositor calls its outputs.
+pub fn is_word(name: &str) -> bool {
+    let may = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    (1..=64).contains(&name.len()) && name.bytes().all(may)
+}
+
 /// Text of a compositor as part of a log line.
-pub(super) fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     const LEN_MAX: usize = 200;
     let shown = text.trim().chars().take(LEN_MAX);
     shown.map(|it| if it.is_control() { ' ' } else { it }).collect()
