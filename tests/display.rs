@@ -398,7 +398,9 @@ fn the_end_of_a_compositor_is_noticed_and_cleaned_up() {
 
         eventually("the display is dead", || (!display.is_alive()).then_some(()));
         let error = display.set_mode(FAST).unwrap_err().to_string();
-        assert!(error.starts_with("connection to sway: "), "{error}");
+        // A thread that is still ending keeps the socket open a moment longer.
+        let is_told = error.starts_with("connection to sway: ") || error == "desktop ended";
+        assert!(is_told, "{error}");
         drop(display);
         machine.assert_clean();
     });

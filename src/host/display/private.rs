@@ -23,6 +23,8 @@ use super::{Backend, Error, Surroundings, Wanted, folder_name};
 
 /// The compositor has this long to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// What it said before it ended has this long to be read.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(200);
 /// The display for X11 may take this long more, before it is done without.
 const X11_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes in the path of a socket at most, unix(7).
@@ -137,7 +139,11 @@ impl Private {
         match found {
             Some(desktop) => Ok(desktop),
             None if compositor.is_alive() => Err(Error::Late { log: self.last_line() }),
-            None => Err(Error::Ended { log: self.last_line() }),
+            None => {
+                // Another thread reads them, and may be on its way.
+                process::wait(LAST_WORDS_TIME, || self.keeper.log().ends_with('\n'));
+                Err(Error::Ended { log: self.last_line() })
+            }
         }
     }
 

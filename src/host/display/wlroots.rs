@@ -58,6 +58,8 @@ const TRY_COUNT_MAX: usize = 5;
 /// Outputs that are looked at, and modes of each.
 const HEAD_COUNT_MAX: usize = 64;
 const MODE_COUNT_MAX: usize = 1024;
+/// Interfaces that it may offer; what comes behind them is passed over.
+const GLOBAL_COUNT_MAX: usize = 1024;
 /// Reads in a row, of up to some thousand bytes each, before somebody looks at the time.
 const READ_COUNT_MAX: usize = 256;
 /// Scales come in parts of this.
@@ -539,7 +541,9 @@ impl Dispatch<WlRegistry, ()> for Desk {
         _: &QueueHandle<Desk>,
     ) {
         match event {
-            wl_registry::Event::Global { name, interface, version } => {
+            wl_registry::Event::Global { name, interface, version }
+                if desk.globals.len() < GLOBAL_COUNT_MAX =>
+            {
                 desk.globals.push(Global { name, interface, version });
             }
             wl_registry::Event::GlobalRemove { name } => {
