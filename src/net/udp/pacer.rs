@@ -1,6 +1,8 @@
 //! Who makes datagrams leave at their times: the kernel, where the queueing discipline of the way out
 //! keeps them until then, or the thread that sends, by timers.
 
+#![forbid(unsafe_code)]
+
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
