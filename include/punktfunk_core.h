@@ -326,10 +326,10 @@ int32_t punktfunk_session_open(const struct punktfunk_config *config, punktfunk_
 int32_t punktfunk_session_close(punktfunk_session session);
 
 // Writes datagrams to be sent to the peer, in this order, one behind the other, as many as there
-// are and as room has room for. All of one call have the
-// same length, which is written to datagram_len. Returns how many, 0 if there are none. With the key used up it returns
-// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
-// now_us is the caller's clock, of which all calls on a session take the same.
+// are and as room has room for. All of one call have the same length, which is written to
+// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
+// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one. now_us is the
+// caller's clock, of which all calls on a session take the same.
 int32_t punktfunk_session_poll_datagrams(punktfunk_session session,
                                          uint8_t *room,
                                          size_t room_len,
@@ -393,10 +393,9 @@ int32_t punktfunk_client_poll_sound(punktfunk_session session,
                                     struct punktfunk_sound *sound,
                                     uint64_t now_us);
 
-// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if there is
-// such a time, else 0.
-int32_t punktfunk_client_poll_timeout(punktfunk_session session,
-                                      uint64_t *at_us);
+// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if
+// there is such a time, else 0.
+int32_t punktfunk_client_poll_timeout(punktfunk_session session, uint64_t *at_us);
 
 // Opens a link. Returns 0.
 int32_t punktfunk_link_open(const struct punktfunk_link_options *options, punktfunk_link *link);

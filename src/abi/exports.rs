@@ -61,10 +61,10 @@ pub extern "C" fn punktfunk_session_close(session: SessionHandle) -> i32 {
 }
 
 /// Writes datagrams to be sent to the peer, in this order, one behind the other, as many as there
-/// are and as room has room for. All of one call have the
-/// same length, which is written to datagram_len. Returns how many, 0 if there are none. With the key used up it returns
-/// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one.
-/// now_us is the caller's clock, of which all calls on a session take the same.
+/// are and as room has room for. All of one call have the same length, which is written to
+/// datagram_len. Returns how many, 0 if there are none. With the key used up it returns
+/// PUNKTFUNK_STATUS_EXHAUSTED, and goes on where it was once there is the next one. now_us is the
+/// caller's clock, of which all calls on a session take the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_session_poll_datagrams(
     session: SessionHandle,
@@ -267,8 +267,8 @@ pub unsafe extern "C" fn punktfunk_client_poll_sound(
     })
 }
 
-/// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if there is
-/// such a time, else 0.
+/// When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if
+/// there is such a time, else 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_client_poll_timeout(
     session: SessionHandle,

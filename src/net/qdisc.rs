@@ -133,7 +133,7 @@ fn request(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
 
 /// Asks the kernel, and returns all messages of its answer. An error is an answer without any.
 fn ask(request: &[u8]) -> io::Result<Vec<u8>> {
-    let is_dump = request[7] != 0 || request[6] & 2 != 0;
+    let is_dump = short(request, 6).is_some_and(|flags| flags & DUMP != 0);
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers.
     let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;

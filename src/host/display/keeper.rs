@@ -123,8 +123,8 @@ impl Program {
         self.process.is_alive()
     }
 
-    /// Whether it runs, or anything that it has started and that does its work. Where all that was seen at the last look
-    /// has ended, this looks at every process of the machine.
+    /// Whether it runs, or anything that it has started and that does its work. Where all that was
+    /// seen at the last look has ended, this looks at every process of the machine.
     pub fn runs(&self) -> bool {
         let mut known = self.known.borrow_mut();
         let Some(members) = &mut *known else { return false };
