@@ -83,7 +83,8 @@ impl HostPath {
     ) -> Result<Outcome, Error> {
         let ping = Ping::parse(payload)?;
         // An address that is new has shown nothing, whatever the ping says.
-        let known = self.known_at(from, now).and_then(|place| self.known[place]);
+        let known = self.place_of(from).and_then(|place| self.known[place]);
+        let known = known.filter(|known| !is_over(known, now));
         let event = known.and_then(|known| self.take(&known, number, &ping, now));
         if !self.may_answer(now) {
             return Ok(Outcome { answer: None, event });
@@ -139,15 +140,15 @@ impl HostPath {
     /// What is known of an address. A new one gets the token, and a place: a free one, or that of
     /// the one that was silent the longest.
     fn meet(&mut self, from: SocketAddr, token: Token, now: Instant) -> Known {
-        let place = self.known_at(from, now).unwrap_or_else(|| self.place_for_another());
+        let place = self.place_of(from).unwrap_or_else(|| self.place_for_another());
         let known = self.known[place].filter(|known| known.address == from && !is_over(known, now));
         let token = known.map_or(token, |known| known.token);
         *self.known[place].insert(Known { address: from, token, seen: now })
     }
 
-    fn known_at(&self, from: SocketAddr, now: Instant) -> Option<usize> {
-        let is_it = |known: &Known| known.address == from && !is_over(known, now);
-        self.known.iter().position(|known| known.as_ref().is_some_and(is_it))
+    /// An address has one place, also when its token is over: those of media are never all.
+    fn place_of(&self, address: SocketAddr) -> Option<usize> {
+        self.known.iter().position(|known| known.is_some_and(|known| known.address == address))
     }
 
     /// Never that of the address of media.
@@ -156,7 +157,7 @@ impl HostPath {
         let others = self.known.iter().enumerate();
         let others = others.filter(|(_, known)| known.is_none_or(|it| Some(it.address) != media));
         let oldest = others.min_by_key(|(_, known)| known.map(|known| known.seen));
-        oldest.expect("there is more than one place").0
+        oldest.expect("one place at most is that of media").0
     }
 
     fn may_answer(&mut self, now: Instant) -> bool {

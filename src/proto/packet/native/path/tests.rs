@@ -217,6 +217,21 @@ fn silence_ends_media_and_an_old_ping_does_not_revive_them() {
 }
 
 #[test]
+fn a_client_that_is_silent_again_and_again_keeps_one_place() {
+    let mut pair = Pair::new();
+    pair.open(1);
+    for _ in 0..2 * host::ADDRESS_COUNT_MAX {
+        // Longer than any token holds.
+        pair.now += Duration::from_secs(60);
+        let ping = pair.next_ping();
+        assert!(pair.arrive(1, ping).answer.is_some());
+    }
+    pair.now += Duration::from_secs(60);
+    let ping = pair.next_ping();
+    assert!(pair.arrive(2, ping).answer.is_some());
+}
+
+#[test]
 fn a_client_that_hears_nothing_pings_more_often_and_says_so() {
     let mut pair = Pair::new();
     pair.open(1);
