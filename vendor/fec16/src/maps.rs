@@ -34,18 +34,15 @@ pub(crate) fn times(word: u16) -> [usize; 3] {
     [c0, c0 ^ c1, TIMES_D[usize::from(c1)]].map(|c| TIMES + usize::from(c))
 }
 
-/// Multiplication of a word as it is on the wire, with a result in planes: pairs of maps whose sums
-/// lead from the lower byte to the lower plane, from the upper byte to the lower plane, from the
-/// lower byte to the upper plane, from the upper byte to the upper plane.
-pub(crate) fn times_wire(word: u16) -> [(usize, usize); 4] {
+/// Multiplication of a word as it is on the wire, with a result in planes: the maps from the lower
+/// byte to either plane, and the pairs of maps whose sums lead from the upper byte to either plane.
+pub(crate) fn times_wire(word: u16) -> ([usize; 2], [(usize, usize); 2]) {
     let (c0, c1) = to_planes(word);
     let [c0, c1, sum, dc1] = [c0, c1, c0 ^ c1, TIMES_D[usize::from(c1)]].map(usize::from);
-    [
-        (TIMES + c0, TIMES),
-        (TIMES_LOW + c0, TIMES_HIGH + dc1),
-        (TIMES + c1, TIMES),
-        (TIMES_LOW + c1, TIMES_HIGH + sum),
-    ]
+    (
+        [TIMES + c0, TIMES + c1],
+        [(TIMES_LOW + c0, TIMES_HIGH + dc1), (TIMES_LOW + c1, TIMES_HIGH + sum)],
+    )
 }
 
 static TIMES_D: [u8; 256] = {
@@ -205,14 +202,15 @@ mod tests {
             let [a, s, d] = times(word);
             let (x0, x1) = to_planes(x);
             let planes = (mapped(a, x0) ^ mapped(d, x1), mapped(s, x0 ^ x1) ^ mapped(a, x0));
-            let wire = times_wire(word);
+            let (from_low, from_high) = times_wire(word);
             let [low, high] = [x as u8, (x >> 8) as u8];
-            let by = |(first, second), byte| mapped(first, byte) ^ mapped(second, byte);
-            let from_wire =
-                (by(wire[0], low) ^ by(wire[1], high), by(wire[2], low) ^ by(wire[3], high));
+            let [low_plane, high_plane] = [0, 1].map(|plane| {
+                let (first, second) = from_high[plane];
+                mapped(from_low[plane], low) ^ mapped(first, high) ^ mapped(second, high)
+            });
 
             assert_eq!(planes, expected);
-            assert_eq!(from_wire, expected);
+            assert_eq!((low_plane, high_plane), expected);
         }
     }
 

@@ -75,7 +75,7 @@ use crate::transform::Transform;
 use crate::workspace::{Workspace, tile};
 
 /// Shards that `combine` gets at once.
-const GROUP: usize = 16;
+const GROUP: usize = 64;
 
 impl Code {
     /// Writes lost data shards, whatever their memory held.

@@ -46,7 +46,7 @@
 //!
 //! # Memory
 //!
-//! Passes take two or three layers at once (`kernels`). The first one reads the shards where they
+//! Passes take two to four layers at once (`kernels`). The first one reads the shards where they
 //! are, the last one writes them. Between, halves are finished one after the other, so that what
 //! has just been written is read again soon.
 
@@ -64,6 +64,16 @@ const NEAR_LEN: usize = 2 << 20;
 
 /// Calls a function of R values for 2^layers of them.
 macro_rules! by_layers {
+    ($layers:expr, $kernel:ident.$function:ident::<R>($($argument:expr),*)) => {
+        match $layers {
+            4 => $kernel.$function::<16>($($argument),*),
+            layers => by_few_layers!(layers, $kernel.$function::<R>($($argument),*)),
+        }
+    };
+}
+
+/// The same for the passes between shards and rows, which are never of so many values.
+macro_rules! by_few_layers {
     ($layers:expr, $kernel:ident.$function:ident::<R>($($argument:expr),*)) => {
         match $layers {
             0 => $kernel.$function::<1>($($argument),*),
@@ -167,10 +177,10 @@ impl Transform {
             rows.fill(0);
             return;
         }
-        let (layers, below) = self.split(log);
+        let (layers, below) = self.split(log, place);
         let kernel = self.kernel;
         if below == 0 {
-            by_layers!(
+            by_few_layers!(
                 layers,
                 kernel.load::<R>(
                     sources(place, shard),
@@ -207,11 +217,14 @@ impl Transform {
             self.spread(rows, sums, few..log, place, factor);
             return;
         }
-        let (layers, below) = self.split(log);
+        let (layers, below) = match factor {
+            None => self.split(log, place),
+            Some(_) => self.split_narrow(log),
+        };
         let kernel = self.kernel;
         if below == 0 {
             let shards = place;
-            by_layers!(
+            by_few_layers!(
                 layers,
                 kernel.load_fold::<R>(
                     sources(shards, shard),
@@ -250,20 +263,24 @@ impl Transform {
     ) {
         let below = layers.start;
         let start = self.logarithms.log(factor.map_or(1, usize::from));
-        for index in 0..1_usize << layers.len() {
+        let factor = |index: usize| {
             let log = layers
                 .clone()
                 .filter(|layer| index >> (layer - below) & 1 == 0)
                 .map(|layer| self.logarithms.log(1 ^ (place >> layer)));
-            let factor = self.logarithms.power(start + log.sum::<u32>());
-            let part = self.part(sums, below, index);
-            self.kernel.combine_rows(&[[factor]], &[&rows[..part.len()]], [part]);
+            self.logarithms.power(start + log.sum::<u32>())
+        };
+        let rows = &rows[..self.len_inside(below)];
+        for first in (0..1 << layers.len()).step_by(4) {
+            let sums = self.parts_mut::<4>(&mut sums[self.offset(first << below)..], below);
+            let factors = array::from_fn(|index| factor(first + index));
+            self.kernel.combine_rows::<4>(&[factors], &[rows], sums);
         }
     }
 
     /// The inverse transform of the rows of the 2^log places from `place` on.
     pub(crate) fn inverse(self, rows: &mut [u8], log: u32, place: usize) {
-        let (layers, below) = self.split(log);
+        let (layers, below) = self.split(log, place);
         let kernel = self.kernel;
         if below > 0 {
             for index in 0..1 << layers {
@@ -282,7 +299,7 @@ impl Transform {
         place: usize,
         is_wanted: &impl Fn(Range<usize>) -> bool,
     ) {
-        let (layers, below) = self.split(log);
+        let (layers, below) = self.split(log, place);
         let kernel = self.kernel;
         by_layers!(layers, kernel.forward::<R>(self.parts_mut(rows, below), place >> below));
         if below > 0 {
@@ -319,11 +336,11 @@ impl Transform {
         if place >= shards.len() {
             return;
         }
-        let (layers, below) = self.split(log);
+        let (layers, below) = self.split(log, place);
         let kernel = self.kernel;
         if below == 0 {
             let shards = &mut shards[place..];
-            by_layers!(
+            by_few_layers!(
                 layers,
                 kernel.store::<R>(self.parts(rows, below), sinks(shards, range), place)
             );
@@ -346,7 +363,20 @@ impl Transform {
     }
 
     /// The layers of the pass that pairs the most distant of 2^log values, and the layers below.
-    fn split(self, log: u32) -> (u32, u32) {
+    /// That pass takes one layer more than others could, if this spares a pass.
+    fn split(self, log: u32, place: usize) -> (u32, u32) {
+        let narrow = self.kernel.layers_max();
+        let wide = self.kernel.small_layers_max();
+        let is_sparing = log > wide && (1..=wide - narrow).contains(&(log % narrow));
+        if is_sparing && (place >> (log - wide)) + (1 << wide) <= 256 {
+            (wide, log - wide)
+        } else {
+            self.split_narrow(log)
+        }
+    }
+
+    /// As `split`, with as many layers in every pass.
+    fn split_narrow(self, log: u32) -> (u32, u32) {
         let passes = log.div_ceil(self.kernel.layers_max()).max(1);
         let layers = log / passes;
         (layers, log - layers)

@@ -3,7 +3,10 @@
 use std::arch::x86_64::*;
 
 use super::SHARD_UNIT;
-use super::vector::{factors, fetch, forward_layers, inverse_layers, load_shards, vector_kernels};
+use super::vector::{
+    factors, fetch, forward_layers, inverse_layers, load_planes, load_rows, load_shards,
+    vector_kernels,
+};
 use crate::maps::{self, MATRICES};
 
 const LEN: usize = 64;
@@ -12,8 +15,8 @@ const HALF: usize = LEN / 2;
 const SOURCES: usize = 4;
 
 type Vector = __m512i;
-/// The matrix, once for every eight bytes.
-type Map = __m512i;
+/// The matrix.
+type Map = u64;
 
 vector_kernels!(#[target_feature(enable = "avx512f,gfni")]);
 
@@ -52,19 +55,19 @@ fn store_vector(vector: Vector, bytes: &mut [u8; LEN]) {
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn map(number: usize) -> Map {
-    _mm512_set1_epi64(MATRICES[number].cast_signed())
+    MATRICES[number]
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn map_of_sum(a: usize, b: usize) -> Map {
-    _mm512_set1_epi64((MATRICES[a] ^ MATRICES[b]).cast_signed())
+    MATRICES[a] ^ MATRICES[b]
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn apply(map: Map, vector: Vector) -> Vector {
-    _mm512_gf2p8affine_epi64_epi8::<0>(vector, map)
+    _mm512_gf2p8affine_epi64_epi8::<0>(vector, _mm512_set1_epi64(map.cast_signed()))
 }
 
 #[inline]
@@ -82,13 +85,15 @@ fn load_wire(shard: &[u8], at: usize) -> Pair {
 #[inline]
 #[target_feature(enable = "avx512f,gfni")]
 fn store_wire(bytes: Pair, shard: &mut [u8], at: usize) {
+    let len = shard.len();
     match shard.as_chunks_mut::<PAIR>().0.get_mut(at) {
         Some(piece) => {
             let [a, b, c, d] = piece.as_chunks_mut::<HALF>().0 else { unreachable!("four halves") };
             store_halves(bytes.0, a, c);
             store_halves(bytes.1, b, d);
         }
-        None => store_last(deal(bytes.0, bytes.1).0, shard, at),
+        None if len > at * PAIR => store_last(deal(bytes.0, bytes.1).0, shard, at),
+        None => {}
     }
 }
 

@@ -149,6 +149,15 @@ impl Kernel {
         }
     }
 
+    /// As `layers_max`, where all factors lie in the field of 256 and nothing is multiplied by
+    /// another one: either plane is done on its own then, and more values fit.
+    pub(crate) fn small_layers_max(self) -> u32 {
+        match self.0 {
+            Backend::Avx512Gfni => 4,
+            _ => self.layers_max(),
+        }
+    }
+
     /// The first layers of the inverse transform of R values in a row, from bytes of shards.
     /// `place` is the word of the first, and a multiple of R. The bytes of `ahead` are asked for on
     /// the way.

@@ -3,7 +3,8 @@
 use std::arch::aarch64::*;
 
 use super::vector::{
-    factors, fetch, forward_layers, halves, halves_mut, inverse_layers, load_shards, vector_kernels,
+    factors, fetch, forward_layers, halves, halves_mut, inverse_layers, load_planes, load_rows,
+    load_shards, vector_kernels,
 };
 use crate::maps::{self, HALVES};
 

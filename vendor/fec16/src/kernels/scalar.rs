@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use super::vector::{
-    factors, fetch, forward_layers, inverse_layers, load_shards, piece, piece_mut, vector_kernels,
+    factors, fetch, forward_layers, inverse_layers, load_planes, load_rows, load_shards, piece,
+    piece_mut, vector_kernels,
 };
 use crate::maps::{self, HALVES};
 

@@ -122,7 +122,7 @@ fn the_scalar_kernel_evaluates_a_pair() {
 #[test]
 fn every_kernel_does_what_the_scalar_one_does() {
     for kernel in Backend::ALL.into_iter().filter_map(Kernel::new) {
-        for (seed, place) in (0..).zip([0, 8, 240, 248, 256, 1024, 4088, 65_528]) {
+        for (seed, place) in (0..).zip([0, 8, 240, 248, 256, 504, 512, 1016, 1024, 4088, 65_528]) {
             for units in [1, 2, 3, 4, 5, 8, 11] {
                 macro_rules! hold {
                     ($R:literal) => {
@@ -140,6 +140,44 @@ fn every_kernel_does_what_the_scalar_one_does() {
                 hold!(4);
                 hold!(8);
             }
+        }
+    }
+}
+
+/// Every fourth row from this one on.
+fn every_fourth(memory: &mut [u8], first: usize) -> [&mut [u8]; 4] {
+    let mut rows = memory.chunks_exact_mut(ROW_UNIT).skip(first).step_by(4);
+    std::array::from_fn(|_| rows.next().unwrap())
+}
+
+#[test]
+fn sixteen_values_at_once_are_four_times_four_twice() {
+    let is_wide = |kernel: &Kernel| kernel.small_layers_max() == 4;
+    let wide = Backend::ALL.into_iter().filter_map(Kernel::new).filter(is_wide);
+    for kernel in wide.chain([SCALAR]) {
+        for (seed, place) in (10..).zip([0, 16, 128, 240]) {
+            let values = Random(seed).bytes(16 * ROW_UNIT);
+
+            let mut expected = values.clone();
+            for (group, memory) in expected.chunks_exact_mut(4 * ROW_UNIT).enumerate() {
+                SCALAR.inverse::<4>(rows(memory, ROW_UNIT), place + 4 * group);
+            }
+            for first in 0..4 {
+                SCALAR.inverse::<4>(every_fourth(&mut expected, first), place / 4);
+            }
+
+            let mut inverse = values.clone();
+            kernel.inverse::<16>(rows(&mut inverse, ROW_UNIT), place);
+            assert!(inverse == expected, "{}, {place}", kernel.backend());
+
+            kernel.forward::<16>(rows(&mut inverse, ROW_UNIT), place);
+            assert!(inverse == values, "{}, {place}", kernel.backend());
+
+            let mut sums = values.clone();
+            let sources = std::array::from_fn(|at| &values[at * ROW_UNIT..][..ROW_UNIT]);
+            kernel.fold::<16>(sources, rows(&mut sums, ROW_UNIT), place, None);
+            let sum = values.iter().zip(&expected).map(|(value, inverse)| value ^ inverse);
+            assert!(sum.eq(sums), "{}, {place}", kernel.backend());
         }
     }
 }

@@ -4,24 +4,28 @@
 //! has bytes, and the upper planes of the same words. R values are taken through log2 R layers
 //! between a load and a store, so that a byte is loaded and stored once for two or three layers.
 //!
-//! The *factor* of a butterfly is a word t (`transform` says which). If t is below 256 it lies in
-//! the field of 256, and a product by it is a product of either plane; else it takes three products
-//! and the sums around them (`field`). The words of lower layers are the larger ones, and those of
-//! the first are the largest, so one look at them decides for all.
+//! The *factor* of a butterfly is a word t (`transform` says which). If t is below 256 it is called
+//! *small*: it lies in the field of 256, and a product by it is a product of either plane. Else it
+//! takes three products and the sums around them (`field`). Every layer has words of half the size
+//! of those of the layer before, so the factors of the upper layers are small where those of the
+//! lower ones are not. Where all are, the planes need not be together: one is taken through the
+//! layers and then the other, with room for twice as many values.
 
 use super::SHARD_UNIT;
 
 // What follows is text and no functions, since functions of this size are called and not inlined,
 // and their arguments go through memory then.
 
-/// The factors of the layers of R <= 8 values: those of the pairs 1, 2, 4 apart.
+/// The factors of the layers of R values, as `$make` makes them. Those of the values that are 1
+/// apart are the last R / 2, those of the values 2 apart the R / 4 before them, and so on.
 macro_rules! factors {
-    ($place:expr, $R:expr) => {{
-        let mut factors = [[factor(0); 4]; 3];
+    ($place:expr, $R:expr, $make:path) => {{
+        let mut factors = [$make(0); $R];
         for layer in 0..$R.ilog2() as usize {
             for block in 0..$R >> (layer + 1) {
                 // Words are below 65,536.
-                factors[layer][block] = factor((($place >> layer) + 2 * block) as u16);
+                let word = (($place >> layer) + 2 * block) as u16;
+                factors[($R >> (layer + 1)) + block] = $make(word);
             }
         }
         factors
@@ -29,50 +33,66 @@ macro_rules! factors {
 }
 pub(super) use factors;
 
-/// The layers of the inverse transform on R values, the nearest pairs first.
+/// The layers of the inverse transform on R values, the nearest pairs first. `$multiply` adds the
+/// multiple of a value, given the layer.
 macro_rules! inverse_layers {
-    ($x:expr, $R:expr, $SMALL:expr, $factors:expr) => {{
+    ($x:expr, $R:expr, $add:path, $multiply:expr, $factors:expr) => {{
         let mut x = $x;
-        for layer in 0..$R.ilog2() as usize {
-            let apart = 1 << layer;
-            for block in 0..$R >> (layer + 1) {
-                for j in 0..apart {
-                    let (i, k) = (2 * apart * block + j, 2 * apart * block + j + apart);
-                    x[k] = (add(x[k].0, x[i].0), add(x[k].1, x[i].1));
-                    x[i] = add_multiple::<$SMALL>(x[i], x[k], &$factors[layer][block]);
-                }
-            }
+        if $R > 1 {
+            inverse_layers!(layer 0 of x, $R, $add, $multiply, $factors);
+        }
+        if $R > 2 {
+            inverse_layers!(layer 1 of x, $R, $add, $multiply, $factors);
+        }
+        if $R > 4 {
+            inverse_layers!(layer 2 of x, $R, $add, $multiply, $factors);
+        }
+        if $R > 8 {
+            inverse_layers!(layer 3 of x, $R, $add, $multiply, $factors);
         }
         x
     }};
+    (layer $layer:literal of $x:ident, $R:expr, $add:path, $multiply:expr, $factors:expr) => {
+        for block in 0..$R >> ($layer + 1) {
+            for j in 0..1 << $layer {
+                let i = (block << ($layer + 1)) + j;
+                let k = i + (1 << $layer);
+                $x[k] = $add($x[k], $x[i]);
+                $x[i] = $multiply($layer, $x[i], $x[k], &$factors[($R >> ($layer + 1)) + block]);
+            }
+        }
+    };
 }
 pub(super) use inverse_layers;
 
 /// The layers of the transform on R values, the farthest pairs first. `FIRST` are those at word 0:
 /// the first factor of each layer is 0 then.
 macro_rules! forward_layers {
-    ($x:expr, $R:expr, $SMALL:expr, $FIRST:expr, $factors:expr) => {{
+    ($x:expr, $R:expr, $FIRST:expr, $add:path, $multiply:expr, $factors:expr) => {{
         let mut x = $x;
+        if $R > 8 {
+            forward_layers!(layer 3 of x, $R, $FIRST, $add, $multiply, $factors);
+        }
         if $R > 4 {
-            forward_layers!(layer 2 of x, $R, $SMALL, $FIRST, $factors);
+            forward_layers!(layer 2 of x, $R, $FIRST, $add, $multiply, $factors);
         }
         if $R > 2 {
-            forward_layers!(layer 1 of x, $R, $SMALL, $FIRST, $factors);
+            forward_layers!(layer 1 of x, $R, $FIRST, $add, $multiply, $factors);
         }
         if $R > 1 {
-            forward_layers!(layer 0 of x, $R, $SMALL, $FIRST, $factors);
+            forward_layers!(layer 0 of x, $R, $FIRST, $add, $multiply, $factors);
         }
         x
     }};
-    (layer $layer:literal of $x:ident, $R:expr, $SMALL:expr, $FIRST:expr, $factors:expr) => {
+    (layer $layer:literal of $x:ident, $R:expr, $FIRST:expr, $add:path, $multiply:expr, $factors:expr) => {
         for block in 0..$R >> ($layer + 1) {
             for j in 0..1 << $layer {
                 let i = (block << ($layer + 1)) + j;
                 let k = i + (1 << $layer);
                 if !$FIRST || block > 0 {
-                    $x[i] = add_multiple::<$SMALL>($x[i], $x[k], &$factors[$layer][block]);
+                    $x[i] = $multiply($layer, $x[i], $x[k], &$factors[($R >> ($layer + 1)) + block]);
                 }
-                $x[k] = (add($x[k].0, $x[i].0), add($x[k].1, $x[i].1));
+                $x[k] = $add($x[k], $x[i]);
             }
         }
     };
@@ -90,6 +110,30 @@ macro_rules! load_shards {
     }};
 }
 pub(super) use load_shards;
+
+/// R values from rows.
+macro_rules! load_rows {
+    ($rows:expr, $R:expr, $at:expr) => {{
+        let mut x = [(zero(), zero()); $R];
+        for (x, row) in x.iter_mut().zip(&$rows) {
+            *x = load_pair(&row[$at]);
+        }
+        x
+    }};
+}
+pub(super) use load_rows;
+
+/// A plane of R values from rows.
+macro_rules! load_planes {
+    ($rows:expr, $R:expr, $at:expr, $plane:expr) => {{
+        let mut x = [zero(); $R];
+        for (x, row) in x.iter_mut().zip(&$rows) {
+            *x = load_vector(&row[$at].as_chunks().0[$plane]);
+        }
+        x
+    }};
+}
+pub(super) use load_planes;
 
 /// The kernels of one back end.
 ///
@@ -116,19 +160,43 @@ macro_rules! vector_kernels {
             [map(a), map(s), map(d)]
         }
 
-        /// Whether all factors lie in the field of 256.
-        #[inline]
-        fn is_small<const R: usize>(place: usize) -> bool {
-            place + R <= 256
-        }
-
-        /// `sum` plus the multiple of `x`.
+        /// As `factor`, of a small word.
         #[inline]
         $(#[$features])?
-        fn add_multiple<const SMALL: bool>(sum: Pair, x: Pair, factor: &Factor) -> Pair {
+        fn small_factor(word: u16) -> Map {
+            map(maps::times(word)[0])
+        }
+
+        #[inline]
+        $(#[$features])?
+        fn add_small_multiple(_layer: usize, sum: Vector, x: Vector, factor: &Map) -> Vector {
+            add(sum, apply(*factor, x))
+        }
+
+        #[inline]
+        $(#[$features])?
+        fn add_pair(a: Pair, b: Pair) -> Pair {
+            (add(a.0, b.0), add(a.1, b.1))
+        }
+
+        /// How many of the layers of R values, the first ones, have a factor that is not small.
+        #[inline]
+        fn large_layers<const R: usize>(place: usize) -> usize {
+            (0..R.ilog2() as usize).take_while(|layer| (place + R) >> layer > 256).count()
+        }
+
+        /// `sum` plus the multiple of `x`, by a factor that is small but in the first LARGE layers.
+        #[inline]
+        $(#[$features])?
+        fn add_multiple<const LARGE: usize>(
+            layer: usize,
+            sum: Pair,
+            x: Pair,
+            factor: &Factor,
+        ) -> Pair {
             let [a, s, d] = *factor;
             let ax = apply(a, x.0);
-            if SMALL {
+            if layer >= LARGE {
                 (add(sum.0, ax), add(sum.1, apply(a, x.1)))
             } else {
                 let sx = apply(s, add(x.0, x.1));
@@ -139,7 +207,7 @@ macro_rules! vector_kernels {
         #[inline]
         $(#[$features])?
         fn multiple(x: Pair, factor: &Factor) -> Pair {
-            add_multiple::<false>((zero(), zero()), x, factor)
+            add_multiple::<1>(0, (zero(), zero()), x, factor)
         }
 
         #[inline]
@@ -202,10 +270,16 @@ macro_rules! vector_kernels {
             row.as_chunks_mut().0
         }
 
-        /// Has the processor fetch what is needed soon.
+        /// The lower or upper planes of a pair.
         #[inline]
-        fn fetch_all(shards: &[&[u8]], at: usize) {
-            if shards.first().is_some_and(|shard| !shard.is_empty()) {
+        fn plane_mut(pair: &mut [u8; PAIR], plane: usize) -> &mut [u8; LEN] {
+            &mut pair.as_chunks_mut().0[plane]
+        }
+
+        /// Has the processor fetch what is needed soon, unless the first is empty.
+        #[inline]
+        fn fetch_all<const R: usize>(shards: &[&[u8]; R], at: usize) {
+            if !shards[0].is_empty() {
                 for shard in shards {
                     fetch(shard, at * PAIR, PAIR);
                 }
@@ -220,27 +294,29 @@ macro_rules! vector_kernels {
             rows: [&mut [u8]; R],
             place: usize,
         ) {
-            if is_small::<R>(place) {
-                load_by::<R, true>(shards, ahead, rows, place);
-            } else {
-                load_by::<R, false>(shards, ahead, rows, place);
+            match large_layers::<R>(place) {
+                0 => load_by::<R, 0>(shards, ahead, rows, place),
+                1 => load_by::<R, 1>(shards, ahead, rows, place),
+                2 => load_by::<R, 2>(shards, ahead, rows, place),
+                _ => load_by::<R, 3>(shards, ahead, rows, place),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn load_by<const R: usize, const SMALL: bool>(
+        fn load_by<const R: usize, const LARGE: usize>(
             shards: [&[u8]; R],
             ahead: [&[u8]; R],
             rows: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors!(place, R), inward());
+            let (factors, maps) = (factors!(place, R, factor), inward());
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
+                let factors = super::vector::remain_in_memory(R == 8, &factors);
                 fetch_all(&ahead, at);
                 let x = load_shards!(shards, R, at, maps);
-                let x = inverse_layers!(x, R, SMALL, factors);
+                let x = inverse_layers!(x, R, add_pair, add_multiple::<LARGE>, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
                 }
@@ -256,29 +332,29 @@ macro_rules! vector_kernels {
             place: usize,
             by: Option<u16>,
         ) {
-            match (is_small::<R>(place), by) {
-                (true, None) => load_fold_by::<R, true, false>(shards, ahead, sums, place, 0),
-                (false, None) => load_fold_by::<R, false, false>(shards, ahead, sums, place, 0),
-                (true, Some(by)) => load_fold_by::<R, true, true>(shards, ahead, sums, place, by),
-                (false, Some(by)) => load_fold_by::<R, false, true>(shards, ahead, sums, place, by),
+            match (large_layers::<R>(place), by) {
+                (0, None) => load_fold_by::<R, 0, false>(shards, ahead, sums, place, 0),
+                (_, None) => load_fold_by::<R, 3, false>(shards, ahead, sums, place, 0),
+                (0, Some(by)) => load_fold_by::<R, 0, true>(shards, ahead, sums, place, by),
+                (_, Some(by)) => load_fold_by::<R, 3, true>(shards, ahead, sums, place, by),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn load_fold_by<const R: usize, const SMALL: bool, const BY: bool>(
+        fn load_fold_by<const R: usize, const LARGE: usize, const BY: bool>(
             shards: [&[u8]; R],
             ahead: [&[u8]; R],
             sums: [&mut [u8]; R],
             place: usize,
             by: u16,
         ) {
-            let (factors, maps, by) = (factors!(place, R), inward(), factor(by));
+            let (factors, maps, by) = (factors!(place, R, factor), inward(), factor(by));
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
                 fetch_all(&ahead, at);
                 let x = load_shards!(shards, R, at, maps);
-                let x = inverse_layers!(x, R, SMALL, factors);
+                let x = inverse_layers!(x, R, add_pair, add_multiple::<LARGE>, factors);
                 for (x, sum) in x.into_iter().zip(&mut sums) {
                     add_to::<BY>(&mut sum[at], x, &by);
                 }
@@ -289,37 +365,49 @@ macro_rules! vector_kernels {
         $(#[$features])?
         fn add_to<const BY: bool>(sum: &mut [u8; PAIR], x: Pair, by: &Factor) {
             let before = load_pair(sum);
-            let after = if BY {
-                add_multiple::<false>(before, x, by)
-            } else {
-                (add(before.0, x.0), add(before.1, x.1))
-            };
+            let after =
+                if BY { add_multiple::<1>(0, before, x, by) } else { add_pair(before, x) };
             store_pair(after, sum);
         }
 
         /// See `Kernel::inverse`.
         $(#[$features])?
         pub(super) fn inverse<const R: usize>(rows: [&mut [u8]; R], place: usize) {
-            if is_small::<R>(place) {
-                inverse_by::<R, true>(rows, place);
-            } else {
-                inverse_by::<R, false>(rows, place);
+            match large_layers::<R>(place) {
+                0 => inverse_small(rows, place),
+                _ if R > 8 => unreachable!("not that many large values at once"),
+                1 => inverse_by::<R, 1>(rows, place),
+                2 => inverse_by::<R, 2>(rows, place),
+                _ => inverse_by::<R, 3>(rows, place),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn inverse_by<const R: usize, const SMALL: bool>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors!(place, R);
+        fn inverse_by<const R: usize, const LARGE: usize>(rows: [&mut [u8]; R], place: usize) {
+            let factors = factors!(place, R, factor);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
-                let mut x = [(zero(), zero()); R];
-                for (x, row) in x.iter_mut().zip(&rows) {
-                    *x = load_pair(&row[at]);
-                }
-                let x = inverse_layers!(x, R, SMALL, factors);
+                let x = load_rows!(rows, R, at);
+                let x = inverse_layers!(x, R, add_pair, add_multiple::<LARGE>, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
+                }
+            }
+        }
+
+        #[inline]
+        $(#[$features])?
+        fn inverse_small<const R: usize>(rows: [&mut [u8]; R], place: usize) {
+            let factors = factors!(place, R, small_factor);
+            let mut rows = rows.map(pairs_mut);
+            for at in 0..rows[0].len() {
+                for plane in 0..2 {
+                    let x = load_planes!(rows, R, at, plane);
+                    let x = inverse_layers!(x, R, add, add_small_multiple, factors);
+                    for (x, row) in x.into_iter().zip(&mut rows) {
+                        store_vector(x, plane_mut(&mut row[at], plane));
+                    }
                 }
             }
         }
@@ -327,28 +415,42 @@ macro_rules! vector_kernels {
         /// See `Kernel::forward`.
         $(#[$features])?
         pub(super) fn forward<const R: usize>(rows: [&mut [u8]; R], place: usize) {
-            if place == 0 {
-                forward_by::<R, true, true>(rows, place);
-            } else if is_small::<R>(place) {
-                forward_by::<R, true, false>(rows, place);
-            } else {
-                forward_by::<R, false, false>(rows, place);
+            match large_layers::<R>(place) {
+                0 if place == 0 => forward_small::<R, true>(rows, place),
+                0 => forward_small::<R, false>(rows, place),
+                _ if R > 8 => unreachable!("not that many large values at once"),
+                1 => forward_by::<R, 1>(rows, place),
+                2 => forward_by::<R, 2>(rows, place),
+                _ => forward_by::<R, 3>(rows, place),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn forward_by<const R: usize, const SMALL: bool, const FIRST: bool>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors!(place, R);
+        fn forward_by<const R: usize, const LARGE: usize>(rows: [&mut [u8]; R], place: usize) {
+            let factors = factors!(place, R, factor);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
-                let mut x = [(zero(), zero()); R];
-                for (x, row) in x.iter_mut().zip(&rows) {
-                    *x = load_pair(&row[at]);
-                }
-                let x = forward_layers!(x, R, SMALL, FIRST, factors);
+                let x = load_rows!(rows, R, at);
+                let x = forward_layers!(x, R, false, add_pair, add_multiple::<LARGE>, factors);
                 for (x, row) in x.into_iter().zip(&mut rows) {
                     store_pair(x, &mut row[at]);
+                }
+            }
+        }
+
+        #[inline]
+        $(#[$features])?
+        fn forward_small<const R: usize, const FIRST: bool>(rows: [&mut [u8]; R], place: usize) {
+            let factors = factors!(place, R, small_factor);
+            let mut rows = rows.map(pairs_mut);
+            for at in 0..rows[0].len() {
+                for plane in 0..2 {
+                    let x = load_planes!(rows, R, at, plane);
+                    let x = forward_layers!(x, R, FIRST, add, add_small_multiple, factors);
+                    for (x, row) in x.into_iter().zip(&mut rows) {
+                        store_vector(x, plane_mut(&mut row[at], plane));
+                    }
                 }
             }
         }
@@ -361,33 +463,49 @@ macro_rules! vector_kernels {
             place: usize,
             by: Option<u16>,
         ) {
-            match (is_small::<R>(place), by) {
-                (true, None) => fold_by::<R, true, false>(rows, sums, place, 0),
-                (false, None) => fold_by::<R, false, false>(rows, sums, place, 0),
-                (true, Some(by)) => fold_by::<R, true, true>(rows, sums, place, by),
-                (false, Some(by)) => fold_by::<R, false, true>(rows, sums, place, by),
+            match (large_layers::<R>(place), by) {
+                (0, None) => fold_small(rows, sums, place),
+                _ if R > 8 => unreachable!("not that many large values at once"),
+                (_, None) => fold_by::<R, 3, false>(rows, sums, place, 0),
+                (0, Some(by)) => fold_by::<R, 0, true>(rows, sums, place, by),
+                (_, Some(by)) => fold_by::<R, 3, true>(rows, sums, place, by),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn fold_by<const R: usize, const SMALL: bool, const BY: bool>(
+        fn fold_by<const R: usize, const LARGE: usize, const BY: bool>(
             rows: [&[u8]; R],
             sums: [&mut [u8]; R],
             place: usize,
             by: u16,
         ) {
-            let (factors, by) = (factors!(place, R), factor(by));
+            let (factors, by) = (factors!(place, R, factor), factor(by));
             let rows = rows.map(pairs);
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
-                let mut x = [(zero(), zero()); R];
-                for (x, row) in x.iter_mut().zip(&rows) {
-                    *x = load_pair(&row[at]);
-                }
-                let x = inverse_layers!(x, R, SMALL, factors);
+                let x = load_rows!(rows, R, at);
+                let x = inverse_layers!(x, R, add_pair, add_multiple::<LARGE>, factors);
                 for (x, sum) in x.into_iter().zip(&mut sums) {
                     add_to::<BY>(&mut sum[at], x, &by);
+                }
+            }
+        }
+
+        #[inline]
+        $(#[$features])?
+        fn fold_small<const R: usize>(rows: [&[u8]; R], sums: [&mut [u8]; R], place: usize) {
+            let factors = factors!(place, R, small_factor);
+            let rows = rows.map(pairs);
+            let mut sums = sums.map(pairs_mut);
+            for at in 0..sums[0].len() {
+                for plane in 0..2 {
+                    let x = load_planes!(rows, R, at, plane);
+                    let x = inverse_layers!(x, R, add, add_small_multiple, factors);
+                    for (x, sum) in x.into_iter().zip(&mut sums) {
+                        let sum = plane_mut(&mut sum[at], plane);
+                        store_vector(add(load_vector(sum), x), sum);
+                    }
                 }
             }
         }
@@ -399,30 +517,28 @@ macro_rules! vector_kernels {
             shards: [&mut [u8]; R],
             place: usize,
         ) {
-            if place == 0 {
-                store_by::<R, true, true>(rows, shards, place);
-            } else if is_small::<R>(place) {
-                store_by::<R, true, false>(rows, shards, place);
-            } else {
-                store_by::<R, false, false>(rows, shards, place);
+            match large_layers::<R>(place) {
+                0 if place == 0 => store_by::<R, 0, true>(rows, shards, place),
+                0 => store_by::<R, 0, false>(rows, shards, place),
+                1 => store_by::<R, 1, false>(rows, shards, place),
+                2 => store_by::<R, 2, false>(rows, shards, place),
+                _ => store_by::<R, 3, false>(rows, shards, place),
             }
         }
 
         #[inline]
         $(#[$features])?
-        fn store_by<const R: usize, const SMALL: bool, const FIRST: bool>(
+        fn store_by<const R: usize, const LARGE: usize, const FIRST: bool>(
             rows: [&[u8]; R],
             mut shards: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors!(place, R), outward());
+            let (factors, maps) = (factors!(place, R, factor), outward());
             let rows = rows.map(pairs);
             for at in 0..rows[0].len() {
-                let mut x = [(zero(), zero()); R];
-                for (x, row) in x.iter_mut().zip(&rows) {
-                    *x = load_pair(&row[at]);
-                }
-                let x = forward_layers!(x, R, SMALL, FIRST, factors);
+                let factors = super::vector::remain_in_memory(R == 8, &factors);
+                let x = load_rows!(rows, R, at);
+                let x = forward_layers!(x, R, FIRST, add_pair, add_multiple::<LARGE>, factors);
                 for (x, shard) in x.into_iter().zip(&mut shards) {
                     store_wire(leave(x, maps), shard, at);
                 }
@@ -462,11 +578,11 @@ macro_rules! vector_kernels {
             let (columns, more_columns) = by.as_chunks::<SOURCES>();
             let (groups, more_shards) = shards.as_chunks::<SOURCES>();
             for (index, (columns, group)) in columns.iter().zip(groups).enumerate() {
-                let ahead = groups.get(index + 1).map_or(&[][..], |group| group);
-                combine_group::<R, SOURCES>(columns, group, ahead, &mut sums);
+                let ahead = groups.get(index + 1).unwrap_or(&[&[]; SOURCES]);
+                combine_group(columns, group, ahead, &mut sums);
             }
             for (column, shard) in more_columns.iter().zip(more_shards) {
-                combine_group::<R, 1>(&[*column], &[*shard], &[], &mut sums);
+                combine_group(&[*column], &[*shard], &[&[]], &mut sums);
             }
         }
 
@@ -475,15 +591,15 @@ macro_rules! vector_kernels {
         fn combine_group<const R: usize, const S: usize>(
             by: &[[u16; R]; S],
             shards: &[&[u8]; S],
-            ahead: &[&[u8]],
+            ahead: &[&[u8]; S],
             sums: &mut [&mut [u8]; R],
         ) {
             let mut factors = [[[map(0); 4]; S]; R];
             for (r, factors) in factors.iter_mut().enumerate() {
                 for (factors, by) in factors.iter_mut().zip(by) {
-                    for (factor, (a, b)) in factors.iter_mut().zip(maps::times_wire(by[r])) {
-                        *factor = map_of_sum(a, b);
-                    }
+                    let ([ll, lh], [hl, hh]) = maps::times_wire(by[r]);
+                    *factors =
+                        [map(ll), map_of_sum(hl.0, hl.1), map(lh), map_of_sum(hh.0, hh.1)];
                 }
             }
             for at in 0..sums[0].len() / PAIR {
@@ -521,7 +637,7 @@ macro_rules! vector_kernels {
                     let x = load_pair(bytes);
                     for (sum, factor) in sums.iter_mut().zip(&factors) {
                         let bytes = &mut sum[at];
-                        store_pair(add_multiple::<false>(load_pair(bytes), x, factor), bytes);
+                        store_pair(add_multiple::<1>(0, load_pair(bytes), x, factor), bytes);
                     }
                 }
             }
@@ -541,6 +657,13 @@ macro_rules! vector_kernels {
     };
 }
 pub(super) use vector_kernels;
+
+/// The same factors, which the compiler has to take for others each time if `is_so`: it would get
+/// them all ready for use before the loop, more than there are registers, and save them to memory.
+#[inline]
+pub(super) fn remain_in_memory<T>(is_so: bool, factors: &T) -> &T {
+    if is_so { std::hint::black_box(factors) } else { factors }
+}
 
 /// Piece `at` of a shard: what a pair has where vectors have half the length of a piece.
 #[inline]
@@ -571,15 +694,15 @@ pub(super) fn halves_mut(shard: &mut [u8], at: usize) -> Option<(&mut [u8; 16], 
     Some((&mut low.as_chunks_mut().0[at % 2], &mut high.as_chunks_mut().0[at % 2]))
 }
 
-/// Has the processor fetch `len` bytes from `at` on, where there are so many.
+/// Has the processor fetch `len` bytes from `at` on.
 #[inline]
 pub(super) fn fetch(bytes: &[u8], at: usize, len: usize) {
     #[cfg(target_arch = "x86_64")]
-    if at + len <= bytes.len() {
+    {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in (at..at + len).step_by(64) {
+        for line in (0..len).step_by(64) {
             // SAFETY: a hint about an address may be given for any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(line).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at + line).cast()) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
