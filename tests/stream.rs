@@ -222,6 +222,72 @@ fn who_comes_second_is_refused_or_takes_over() {
     daemon.wait_log("session 1: ended");
 }
 
+/// Lets the administrator `grant` or `revoke` what starts and ends apps.
+#[track_caller]
+fn change_launch(daemon: &Daemon, device: &Device, change: &str) {
+    let done = daemon.ctl(&["client", change, &device.fingerprint, "launch"]);
+    assert!(done.status.success(), "{done:?}");
+}
+
+/// The status of an answer to the device; 0 is success.
+fn became(device: &mut Device, words: &[&str]) -> u64 {
+    let answer = device.ask(words);
+    answer["error"].as_str().map_or(0, |_| answer["status"].as_u64().unwrap())
+}
+
+fn run_count(daemon: &Daemon) -> usize {
+    daemon.ctl_json(&["runs"])["runs"].as_array().unwrap().len()
+}
+
+#[test]
+fn without_the_grant_launch_nobody_takes_or_ends_the_app_of_another() {
+    let _alone = alone();
+    // Lines, whether the first client has left, and what becomes of the second's resume and quit,
+    // then of its quit with the grant, which leaves so many apps.
+    let table = [
+        ("SessionConflict takeover", false, [403, 403, 0], 0),
+        ("SessionConflict takeover", true, [403, 403, 0], 0),
+        ("SessionConflict refuse", true, [403, 403, 0], 0),
+        // It sees nothing that it could end.
+        ("SessionConflict separate", true, [503, 0, 0], 1),
+    ];
+    for (lines, leaves, expected, left_count) in table {
+        let daemon = start(lines);
+        let (first, mut second) = (paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345"));
+        let _stream = (!leaves).then(|| occupy(&daemon, &first));
+        if leaves {
+            first.stream(&["--mode", "640x360x30", "--seconds", "1"]);
+        }
+
+        change_launch(&daemon, &second, "revoke");
+        let [resumes, quits] = [["resume"], ["quit"]].map(|words| became(&mut second, &words));
+        let count = run_count(&daemon);
+        change_launch(&daemon, &second, "grant");
+        let may_quit = became(&mut second, &["quit"]);
+
+        assert_eq!(([resumes, quits, may_quit], count), (expected, 1), "{lines} {leaves}");
+        assert_eq!(run_count(&daemon), left_count, "{lines} {leaves}");
+    }
+}
+
+#[test]
+fn without_the_grant_launch_a_client_returns_to_its_own_app_where_nobody_has_to_go() {
+    let _alone = alone();
+    let daemon = start("SessionConflict takeover");
+    let (mut first, mut second) = (paired(&daemon, IPV4, "1234"), paired(&daemon, IPV6, "2345"));
+    first.stream(&["--mode", "640x360x30", "--seconds", "1"]);
+    change_launch(&daemon, &first, "revoke");
+    assert_eq!(became(&mut second, &["launch", "Desktop"]), 0);
+
+    let in_the_way = [["resume"], ["quit"]].map(|words| became(&mut first, &words));
+    let count = run_count(&daemon);
+    let quits = became(&mut second, &["quit"]);
+    let alone = [["resume"], ["quit"]].map(|words| became(&mut first, &words));
+
+    assert_eq!((in_the_way, count, quits), ([403, 403], 2, 0));
+    assert_eq!((alone, run_count(&daemon)), ([0, 403], 1));
+}
+
 #[test]
 fn a_client_streams_only_what_it_may_and_as_it_must() {
     let _alone = alone();

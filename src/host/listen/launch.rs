@@ -32,12 +32,21 @@ use crate::session::{self, Circumstances, Draw, End, Run, Session};
 /// Digits of a client's fingerprint that name it in the physical paths of its gamepads.
 const OWNER_LEN: usize = 8;
 
-/// Why a client gets no session: the status of the document, and what its user reads.
+/// Why a client gets no session, or ends none: the status of the document, and what its user reads.
 struct Refusal(u16, String);
 
 impl Refusal {
     fn new(status: u16, message: impl Into<String>) -> Refusal {
         Refusal(status, message.into())
+    }
+
+    fn missing(grant: &str) -> Refusal {
+        Refusal::new(403, format!("This client may not do that here (grant {grant})"))
+    }
+
+    /// Of a client that is not known.
+    fn unknown() -> Refusal {
+        Refusal::new(401, "This client is not paired")
     }
 }
 
@@ -78,10 +87,15 @@ impl Daemon {
     }
 
     pub(super) fn answer_cancel(&mut self, asker: &Asker, now: Instant) -> Vec<u8> {
-        if let Some(run) = self.run_ended_by(asker.certificate.as_ref()) {
-            self.sessions.cancel(run, now);
+        match self.run_ended_by(asker.certificate.as_ref()) {
+            Err(refusal) => refuse(asker, &refusal, "cancel"),
+            Ok(run) => {
+                if let Some(run) = run {
+                    self.sessions.cancel(run, now);
+                }
+                xml(200, &document::cancelled())
+            }
         }
-        xml(200, &document::cancelled())
     }
 
     /// The app that runs, as a client sees it: its own, or where clients share the host, anybody's.
@@ -98,12 +112,17 @@ impl Daemon {
 
     /// What a client ends that ends the app that it sees: its own, and another's where it could
     /// take its place.
-    fn run_ended_by(&self, client: Option<&Certificate>) -> Option<u32> {
-        let client = client?;
+    fn run_ended_by(&self, client: Option<&Certificate>) -> Result<Option<u32>, Refusal> {
+        let certificate = client.ok_or_else(Refusal::unknown)?;
+        let client = self.ledger.trust().client(certificate).ok_or_else(Refusal::unknown)?;
         let takes_over = self.conf.session_conflict == SessionConflict::Takeover;
-        let run = self.run_seen_by(Some(client))?;
-        let is_own = run.client == client.fingerprint();
-        (is_own || takes_over || run.lingers.is_some()).then_some(run.id)
+        let can_end = |run: &&Run| {
+            run.client == certificate.fingerprint() || takes_over || run.lingers.is_some()
+        };
+        match self.run_seen_by(Some(certificate)).filter(can_end) {
+            Some(_) if !client.grants.contains(Grant::Launch) => Err(Refusal::missing("launch")),
+            run => Ok(run.map(|run| run.id)),
+        }
     }
 
     /// What serves which codec, as far as that is known.
@@ -145,12 +164,14 @@ impl Daemon {
         resumes: Option<u32>,
         now: Instant,
     ) -> Result<SessionUrl, Refusal> {
-        let unknown = || Refusal::new(401, "This client is not paired");
-        let certificate = asker.certificate.as_ref().ok_or_else(unknown)?;
-        let client = self.ledger.trust().client(certificate).ok_or_else(unknown)?;
+        let certificate = asker.certificate.as_ref().ok_or_else(Refusal::unknown)?;
+        let client = self.ledger.trust().client(certificate).ok_or_else(Refusal::unknown)?;
         let (client_name, grants) = (client.name.clone(), client.grants);
         let client = certificate.fingerprint();
-        self.check(&wanted, grants, resumes.is_none())?;
+        if !grants.contains(Grant::Launch) && self.disturbs(client, resumes) {
+            return Err(Refusal::missing("launch"));
+        }
+        self.check(&wanted, grants)?;
         self.make_room(client, resumes, now)?;
         let draw = self.draw().ok_or_else(|| Refusal::new(500, "No random numbers"))?;
         let base = self.conf.gamestream_port;
@@ -215,16 +236,18 @@ impl Daemon {
         uinput::Terms { count_max: self.conf.gamepads_max, model, owner }
     }
 
+    /// Whether a client does more than return to its own app: that starts one, or takes another's.
+    fn disturbs(&self, client: Fingerprint, resumes: Option<u32>) -> bool {
+        let own = self.sessions.run_of(client).map(|run| run.id);
+        let takes_over = self.conf.session_conflict == SessionConflict::Takeover;
+        let has_other = || self.sessions.all().iter().any(|session| session.client != client);
+        resumes.is_none() || resumes != own || (takes_over && has_other())
+    }
+
     /// Whether this host could stream that to this client at all.
-    fn check(&self, wanted: &Wanted, grants: Grants, is_launch: bool) -> Result<(), Refusal> {
-        let missing = |grant: &str| {
-            Refusal::new(403, format!("This client may not do that here (grant {grant})"))
-        };
-        if is_launch && !grants.contains(Grant::Launch) {
-            return Err(missing("launch"));
-        }
+    fn check(&self, wanted: &Wanted, grants: Grants) -> Result<(), Refusal> {
         if !grants.contains(Grant::View) {
-            return Err(missing("view"));
+            return Err(Refusal::missing("view"));
         }
         if self.conf.capture != Capture::Test
             && let Some(why) = self.displays.refusal(&self.conf.display)
@@ -349,6 +372,6 @@ pub fn directives(conf: &Conf) -> Directives {
 
 fn refuse(asker: &Asker, refusal: &Refusal, element: &'static str) -> Vec<u8> {
     let Refusal(status, message) = refusal;
-    log::info!("gamestream: {}: no session: {message}", asker.peer);
+    log::info!("gamestream: {}: refused: {message}", asker.peer);
     xml(200, &document::refusal(*status, message, Some((element, "0"))))
 }
