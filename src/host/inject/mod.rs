@@ -200,7 +200,11 @@ fn kind(input: &Input) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use punktfunk_core::proto::input::{Gamepad, Key, KeyEvent, Modifiers, Text};
+    use punktfunk_core::proto::input::{
+        Abilities, Area, Arrival, Battery, BatteryState, Buttons, Contact, Gamepad, GamepadKind,
+        GamepadState, Key, KeyEvent, Modifiers, Motion, Pen, PenButtons, Phase, Point,
+        PointerButton, Reach, Sensor, Text, Tool, Touch, Touchpad,
+    };
 
     use super::*;
 
@@ -226,6 +230,84 @@ mod tests {
         let came: Vec<_> = injector.counts().filter(|(_, count)| *count > 0).collect();
         assert_eq!(came, [("key_down", 1), ("key_up", 1), ("text", 1)]);
         assert_eq!(injector.refused_count(), 1);
+    }
+
+    /// One of each kind, with the grant that lets it in.
+    fn one_of_each() -> [(Input, &'static str); 17] {
+        let pad = |event| Input::Gamepad(Gamepad { index: GamepadIndex::new(0).unwrap(), event });
+        let pointer = |event| (Input::Pointer(event), "mouse");
+        let button = |is_down| pointer(Pointer::Button { button: PointerButton::Left, is_down });
+        let scroll = |wheel| pointer(Pointer::Scroll { wheel, amount: 120 });
+        let (at, reach, phase) = (Point::default(), Reach::Pressure(None), Phase::Down);
+        let contact = Contact::default();
+        let side = 1.try_into().unwrap();
+        let abilities = Abilities::default();
+        let arrival = Arrival { kind: GamepadKind::Xbox, abilities, buttons: Buttons::ALL };
+        let battery = Battery { state: BatteryState::Full, percent: None };
+        let motion = Motion::clamped(Sensor::Gyroscope, [0.0; 3]).unwrap();
+        let touchpad = Touchpad { touchpad_index: 0, pointer: 1, phase, at, reach };
+        let touch = Touch { pointer: 1, phase, at, reach, contact, rotation_degrees: None };
+        let pen = Pen {
+            phase,
+            tool: Tool::Pen,
+            buttons: PenButtons::default(),
+            at,
+            reach,
+            contact,
+            rotation_degrees: None,
+            tilt_degrees: None,
+        };
+        [
+            (pad(GamepadEvent::Arrived(arrival)), "gamepad"),
+            (pad(GamepadEvent::Battery(battery)), "gamepad"),
+            (pad(GamepadEvent::Motion(motion)), "gamepad"),
+            (pad(GamepadEvent::State(GamepadState::default())), "gamepad"),
+            (pad(GamepadEvent::Touchpad(touchpad)), "gamepad"),
+            (pad(GamepadEvent::Left), "gamepad"),
+            (key(true), "keyboard"),
+            (key(false), "keyboard"),
+            (Input::Text(Text::new("a").unwrap()), "keyboard"),
+            (Input::Pen(pen), "pen"),
+            button(true),
+            button(false),
+            pointer(Pointer::MoveBy { dx: 1, dy: 0 }),
+            pointer(Pointer::MoveTo { at, area: Area { width: side, height: side } }),
+            scroll(Wheel::Horizontal),
+            scroll(Wheel::Vertical),
+            (Input::Touch(touch), "touch"),
+        ]
+    }
+
+    #[test]
+    fn each_grant_lets_in_its_kinds_and_no_others() {
+        // What comes in of every kind that there is, once.
+        let table = [
+            ("view", 0),
+            ("keyboard", 3),
+            ("mouse", 6),
+            ("gamepad", 6),
+            ("touch", 1),
+            ("pen", 1),
+            ("audio", 0),
+            ("launch", 0),
+        ];
+        let kinds: Vec<usize> = one_of_each().iter().map(|(input, _)| kind(input)).collect();
+        assert!((0..KINDS.len()).all(|it| kinds.contains(&it)), "{kinds:?}");
+        for (grant, expected) in table {
+            let terms = Terms { count_max: 4, ..Terms::default() };
+            let mut injector = Injector::new(Grants::parse([grant]).unwrap(), terms);
+            for (input, needs) in one_of_each() {
+                let refused = injector.refused_count();
+
+                injector.handle(&input);
+
+                let is_in = injector.refused_count() == refused;
+                assert_eq!(is_in, needs == grant, "{grant}: {input:?}");
+            }
+            let came: u64 = injector.counts().map(|(_, count)| count).sum();
+            let makes = injector.gamepads().poll_act().is_some();
+            assert_eq!((came, makes), (expected, grant == "gamepad"), "{grant}");
+        }
     }
 
     #[test]
