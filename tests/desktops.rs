@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use support::device::{Device, Stream};
+use support::device::{Device, Stream, psnr};
 use support::phoc::Phoc;
 use support::sway::Sway;
-use support::{Daemon, Folder, eventually, free_port, need_encoders, output, python};
+use support::{Daemon, Folder, eventually, free_port, need_encoders};
 
 /// Of luma, in decibels: what is seen below that is not what the output shows.
 const PSNR_MIN: f64 = 30.0;
@@ -18,20 +18,22 @@ const PSNR_MIN: f64 = 30.0;
 const CLIENTS: [(&str, u64, &str, &str); 2] =
     [("1280x720x60", 1280, "#204060", "one"), ("960x540x60", 960, "#602040", "two")];
 
-/// A daemon on the desktop whose sockets are there, whose Desktop is a terminal that keeps what is typed in the
-/// folder `own`, by the width of its output.
+/// A daemon on the desktop whose sockets are there. Its Desktop is a terminal that shows what is typed
+/// and keeps it in the folder `own`, by the width of its output; without the cursor and the pointer,
+/// which show whether somebody looks.
 fn start(runtime: &Path) -> Daemon {
     let folder = Folder::with_identity();
     let own = folder.folder("own", 0o700);
     let script = format!(
-        "stty raw -echo; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
-         printf ready; exec cat > {}/typed-$PUNKTFUNK_WIDTH",
+        "stty -icanon; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
+         printf '\\033[?25lready'; exec cat > {}/typed-$PUNKTFUNK_WIDTH",
         CLIENTS[1].2,
         own.display()
     );
     let file = folder.file("script", script, 0o644);
     let conf = format!(
-        "Display virtual\nLingerTime 0s\nApp Desktop\n    Command foot --config=/dev/null sh {}",
+        "Display virtual\nLingerTime 10m\nApp Desktop\n    Command foot --config=/dev/null \
+         --override=mouse.hide-when-typing=yes sh {}",
         file.display()
     );
     let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
@@ -60,11 +62,13 @@ fn begin(device: &Device, (mode, _, _, text): (&str, u64, &str, &str), record: &
     device.begin_stream(&[&words[..], &["--record", record]].concat())
 }
 
-/// How like the last picture of a record is to a screenshot.
-fn psnr(record: &Path, shot: &Path) -> f64 {
-    let said = output(python().arg("tests/moonlight/compare.py").args([record, shot]));
-    let number = String::from_utf8(said.stdout.clone()).unwrap();
-    number.trim().parse().unwrap_or_else(|_| panic!("{said:?}"))
+/// What stands on a screenshot is in the last picture of a record, and was not before the client had
+/// typed.
+#[track_caller]
+fn is_seen(report: &Value, record: &Path, shot: &Path) {
+    let untyped = psnr(record, shot, report["untyped_count"].as_u64());
+    let psnr = psnr(record, shot, None);
+    assert!(untyped < PSNR_MIN && psnr > PSNR_MIN, "{untyped} dB untyped, {psnr} dB");
 }
 
 #[test]
@@ -109,13 +113,14 @@ fn see_and_type(sway: &Sway, reloads: bool) {
             });
         }
     }
+    let reports = streams.map(Stream::report);
+    // The desktops stay as their clients have seen them last.
     let outputs = CLIENTS.map(|(_, width, ..)| sway.output_of(width));
     let shots = [0, 1].map(|it| {
         let shot = path(&format!("shot-{it}"));
         fs::write(&shot, sway.shot_file(&outputs[it])).unwrap();
         shot
     });
-    let reports = streams.map(Stream::report);
 
     for (report, (_, width, _, text)) in reports.iter().zip(CLIENTS) {
         assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
@@ -123,9 +128,11 @@ fn see_and_type(sway: &Sway, reloads: bool) {
         let typed = typed(&daemon, width);
         assert_eq!(typed.replace(text, ""), "", "{typed}");
     }
-    for (record, shot) in records.iter().zip(&shots) {
-        let psnr = psnr(record, shot);
-        assert!(psnr > PSNR_MIN, "{psnr} dB");
+    for (report, (record, shot)) in reports.iter().zip(records.iter().zip(&shots)) {
+        is_seen(report, record, shot);
+    }
+    for run in ["1", "2"] {
+        assert!(daemon.ctl(&["run", "stop", run]).status.success());
     }
     eventually("the outputs are gone or parked", || {
         let left = sway.modes().into_iter().filter(|mode| *mode != [320, 240]);
@@ -148,15 +155,15 @@ fn a_client_is_lent_the_output_of_a_desktop_that_makes_none() {
     eventually("what is typed is read", || {
         typed(&daemon, 1600).contains(&client.3.repeat(3)).then_some(())
     });
-    fs::write(&shot, phoc.shot_file().unwrap()).unwrap();
     let report = stream.report();
+    fs::write(&shot, phoc.shot_file().unwrap()).unwrap();
 
     assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
     assert_eq!(report["video"]["pictures"]["size"], json!([1600, 900]));
     daemon.wait_log(&format!("display virtual, HEADLESS-1 of phoc ({}), not sway: ", phoc.pid()));
     daemon.wait_log("at 1600x900@90");
     assert_eq!(typed(&daemon, 1600).replace(client.3, ""), "");
-    let psnr = psnr(&record, &shot);
-    assert!(psnr > PSNR_MIN, "{psnr} dB");
+    is_seen(&report, &record, &shot);
+    assert!(daemon.ctl(&["run", "stop", "1"]).status.success());
     eventually("the output is as it was", || (phoc.size() == Some([1280, 720])).then_some(()));
 }

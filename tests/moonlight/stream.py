@@ -439,6 +439,7 @@ def run(session, taker, arguments, report):
         report["input"] = [[name, session.send(name, *values)] for name, *values in INPUT]
     for second in range(arguments.type):
         wait_until(session, end - arguments.seconds + second + 1)
+        report.setdefault("untyped_count", len(taker.units))
         for name, *values in typing(arguments.text):
             session.send(name, *values)
     if arguments.press:

@@ -1,11 +1,12 @@
 //! Devices that run the stock client, and the administrator who lets them in.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use super::{Daemon, Folder, command, eventually, program, python};
+use super::{Daemon, Folder, command, eventually, output, program, python};
 
 /// A device that runs the stock client.
 pub struct Device {
@@ -172,6 +173,17 @@ impl Drop for Device {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// How like what stands on a screenshot is to the last picture of a record, or of the first so many
+/// of it: PSNR of luma in decibels.
+#[track_caller]
+pub fn psnr(record: &Path, shot: &Path, count: Option<u64>) -> f64 {
+    let count = count.map(|count| count.to_string());
+    let mut compare = python();
+    let said = output(compare.arg("tests/moonlight/compare.py").args([record, shot]).args(count));
+    let number = String::from_utf8(said.stdout.clone()).unwrap();
+    number.trim().parse().unwrap_or_else(|_| panic!("{said:?}"))
 }
 
 /// Types a PIN at `punktfunkctl pair pin`, which shows no terminal.
