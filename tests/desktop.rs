@@ -4,11 +4,11 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use support::device::{Device, psnr};
+use support::sound::Sound;
 use support::{
     Daemon, Folder, command, eventually, free_port, need_encoders, output, python, tool,
 };
@@ -241,47 +241,6 @@ fn a_daemon_that_is_killed_leaves_nothing_and_the_next_streams() {
     assert_eq!(report["is_terminated"], json!(true), "{report}");
     assert_eq!(next["error"], Value::Null, "{next}");
     is_gone(&daemon, 1);
-}
-
-/// A sound server for one test.
-struct Sound {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Sound {
-    fn start(own: &Path) -> Sound {
-        let socket = own.join("native");
-        let child = command("pulseaudio")
-            .env("HOME", own)
-            .env("XDG_RUNTIME_DIR", own)
-            .args(["-n", "-F", "/dev/null", "--daemonize=no", "--exit-idle-time=-1"])
-            .args(["--use-pid-file=no", "--load=module-null-sink sink_name=speakers"])
-            .arg(format!(
-                "--load=module-native-protocol-unix auth-anonymous=1 socket={}",
-                socket.display()
-            ))
-            .spawn()
-            .unwrap_or_else(|error| panic!("pulseaudio: {error}: run scripts/setup test"));
-        eventually("the sound server is there", || socket.exists().then_some(()));
-        Sound { child, socket }
-    }
-
-    fn address(&self) -> String {
-        format!("unix:{}", self.socket.display())
-    }
-
-    fn default_sink(&self) -> Vec<u8> {
-        let mut pactl = command("pactl");
-        output(pactl.env("PULSE_SERVER", self.address()).arg("get-default-sink")).stdout
-    }
-}
-
-impl Drop for Sound {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// A daemon whose Desktop is this command, with that sound server, and a device that is paired with

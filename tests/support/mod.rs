@@ -7,6 +7,7 @@
 pub mod device;
 pub mod machine;
 pub mod phoc;
+pub mod sound;
 pub mod sway;
 pub mod wayland;
 
