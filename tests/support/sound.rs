@@ -40,6 +40,15 @@ impl Sound {
         let mut pactl = command("pactl");
         output(pactl.env("PULSE_SERVER", self.address()).arg("get-default-sink")).stdout
     }
+
+    /// The names of all sinks.
+    pub fn sinks(&self) -> Vec<String> {
+        let mut pactl = command("pactl");
+        pactl.env("PULSE_SERVER", self.address()).args(["list", "short", "sinks"]);
+        let list = String::from_utf8(output(&mut pactl).stdout).unwrap();
+        let names = list.lines().filter_map(|line| line.split('\t').nth(1));
+        names.map(str::to_owned).collect()
+    }
 }
 
 impl Drop for Sound {
