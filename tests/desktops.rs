@@ -20,19 +20,25 @@ const CLIENTS: [(&str, u64, &str, &str); 2] =
 
 /// A daemon on the desktop whose sockets are there. Its Desktop is a terminal that shows what is typed
 /// and keeps it in the folder `own`, by the width of its output; without the cursor and the pointer,
-/// which show whether somebody looks.
+/// which show whether somebody looks. The file `own/starts` has a line for each start of it.
 fn start(runtime: &Path) -> Daemon {
+    start_with(runtime, "")
+}
+
+/// As [`start`], with these lines in the configuration.
+fn start_with(runtime: &Path, lines: &str) -> Daemon {
     let folder = Folder::with_identity();
     let own = folder.folder("own", 0o700);
     let script = format!(
-        "stty -icanon; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
+        "echo up >>{}/starts; stty -icanon; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
          printf '\\033[?25lready'; exec cat > {}/typed-$PUNKTFUNK_WIDTH",
+        own.display(),
         CLIENTS[1].2,
         own.display()
     );
     let file = folder.file("script", script, 0o644);
     let conf = format!(
-        "Display virtual\nLingerTime 10m\nApp Desktop\n    Command foot --config=/dev/null \
+        "{lines}\nDisplay virtual\nLingerTime 10m\nApp Desktop\n    Command foot --config=/dev/null \
          --override=mouse.hide-when-typing=yes sh {}",
         file.display()
     );
@@ -115,10 +121,9 @@ fn see_and_type(sway: &Sway, reloads: bool) {
     }
     let reports = streams.map(Stream::report);
     // The desktops stay as their clients have seen them last.
-    let outputs = CLIENTS.map(|(_, width, ..)| sway.output_of(width));
     let shots = [0, 1].map(|it| {
         let shot = path(&format!("shot-{it}"));
-        fs::write(&shot, sway.shot_file(&outputs[it])).unwrap();
+        fs::write(&shot, sway.shot_file(&sway.output_of(CLIENTS[it].1))).unwrap();
         shot
     });
 
@@ -134,10 +139,69 @@ fn see_and_type(sway: &Sway, reloads: bool) {
     for run in ["1", "2"] {
         assert!(daemon.ctl(&["run", "stop", run]).status.success());
     }
-    eventually("the outputs are gone or parked", || {
-        let left = sway.modes().into_iter().filter(|mode| *mode != [320, 240]);
-        (left.collect::<Vec<_>>() == [[1024, 768]]).then_some(())
+    eventually("the outputs are gone or parked", || (outputs(sway) == [[1024, 768]]).then_some(()));
+}
+
+/// The app went on where it was: it has been started once.
+#[track_caller]
+fn has_gone_on(daemon: &Daemon) {
+    let starts = fs::read_to_string(daemon.folder().path().join("own/starts"));
+    assert_eq!(starts.unwrap(), "up\n");
+}
+
+/// Width and height of the outputs that are not parked.
+fn outputs(sway: &Sway) -> Vec<[u64; 2]> {
+    sway.modes().into_iter().filter(|mode| *mode != [320, 240]).collect()
+}
+
+#[test]
+fn a_client_that_takes_over_has_the_desktop_of_another_at_its_own_mode() {
+    let _alone = alone();
+    let sway = Sway::start("1024x768@60Hz");
+    let daemon = start_with(&sway.run(), "SessionConflict takeover");
+    let [first, second] = ["1234", "5678"].map(|pin| {
+        let mut device = Device::new(&daemon, "127.0.0.1");
+        device.pair(&daemon, pin);
+        device
     });
+
+    let stream = first.begin_stream(&["--mode", "1280x720x60", "--seconds", "60"]);
+    daemon.wait_log("first picture sent");
+    let taken = second.begin_stream(&["--resume", "--mode", "1600x900x90", "--seconds", "3"]);
+    let left = stream.report();
+    let taken = taken.report();
+    let kept = outputs(&sway);
+
+    assert_eq!((&left["is_terminated"], &left["termination_code"]), (&json!(true), &json!(0)));
+    assert_eq!(left["video"]["pictures"]["size"], json!([1280, 720]));
+    assert_eq!(taken["error"], Value::Null, "{taken}\n{}", daemon.log());
+    assert_eq!(taken["video"]["pictures"]["size"], json!([1600, 900]));
+    assert_eq!(kept, [[1024, 768], [1600, 900]]);
+    daemon.wait_log("session 1: ended");
+    has_gone_on(&daemon);
+}
+
+#[test]
+fn a_client_that_comes_back_finds_its_output_at_the_mode_that_it_asks_for_then() {
+    let _alone = alone();
+    let sway = Sway::start("1024x768@60Hz");
+    let daemon = start(&sway.run());
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let first = device.begin_stream(&["--seconds", "2"]).report();
+    daemon.wait_log("its display is kept for 600 s");
+    let kept = outputs(&sway);
+    let words = ["--resume", "--mode", "1600x900x90", "--seconds", "2", "--quit"];
+    let second = device.begin_stream(&words).report();
+
+    for (report, size) in [(first, [1280, 720]), (second, [1600, 900])] {
+        assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
+        assert_eq!(report["video"]["pictures"]["size"], json!(size));
+    }
+    assert_eq!(kept, [[1024, 768], [1280, 720]]);
+    has_gone_on(&daemon);
+    eventually("the output is gone or parked", || (outputs(&sway) == [[1024, 768]]).then_some(()));
 }
 
 #[test]
