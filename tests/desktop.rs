@@ -120,6 +120,28 @@ fn a_client_sees_a_desktop_of_its_own_types_in_it_and_leaves_nothing() {
 }
 
 #[test]
+fn a_desktop_at_rest_is_shown_twice_a_second_and_sends_next_to_nothing() {
+    const REST_US: u64 = 15_000_000;
+    let _alone = alone();
+    let (daemon, device) = start("printf ready; sleep 1000");
+
+    let report = device.begin_stream(&["--seconds", "18"]).report();
+
+    assert_eq!((&report["error"], &report["is_terminated"]), (&Value::Null, &json!(false)));
+    let video = &report["video"];
+    assert_eq!(video["missing_numbers"], json!([]));
+    let times: Vec<u64> =
+        video["times_us"].as_array().unwrap().iter().map(|time| time.as_u64().unwrap()).collect();
+    let rests = |time: &&u64| **time + REST_US > *times.last().unwrap();
+    let count = times.iter().filter(rests).count();
+    assert!((25..=32).contains(&count), "{count} frames");
+    // With the first picture, which is most of it.
+    let kbps = video["kbps"].as_u64().unwrap();
+    assert!(kbps < 80, "{kbps} kbit/s");
+    is_gone(&daemon, 1);
+}
+
+#[test]
 fn each_session_has_the_mode_that_its_client_wants() {
     let _alone = alone();
     let (daemon, device) = start("sleep 60");
