@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use support::device::{Device, Stream, psnr};
 use support::phoc::Phoc;
 use support::sway::Sway;
-use support::{Daemon, Folder, eventually, free_port, need_encoders};
+use support::{Daemon, Folder, eventually, free_port, need_encoders, program, tool};
 
 /// Of luma, in decibels: what is seen below that is not what the output shows.
 const PSNR_MIN: f64 = 30.0;
@@ -27,7 +28,11 @@ fn start(runtime: &Path) -> Daemon {
 
 /// As [`start`], with these lines in the configuration.
 fn start_with(runtime: &Path, lines: &str) -> Daemon {
-    let folder = Folder::with_identity();
+    start_in(Folder::with_identity(), lines, &[("XDG_RUNTIME_DIR", runtime)])
+}
+
+/// As above, in this folder and with these variables in its environment.
+fn start_in(folder: Folder, lines: &str, variables: &[(&str, &Path)]) -> Daemon {
     let own = folder.folder("own", 0o700);
     let script = format!(
         "echo up >>{}/starts; stty -icanon; [ $PUNKTFUNK_WIDTH = 960 ] && printf '\\033]11;{}\\007'; \
@@ -43,7 +48,7 @@ fn start_with(runtime: &Path, lines: &str) -> Daemon {
         file.display()
     );
     let daemon = Daemon::begin(folder, free_port(), &conf, |command| {
-        command.env("XDG_RUNTIME_DIR", runtime);
+        command.envs(variables.iter().copied());
     });
     daemon.wait_ready();
     daemon.wait_log("encoders: h264: software");
@@ -202,6 +207,62 @@ fn a_client_that_comes_back_finds_its_output_at_the_mode_that_it_asks_for_then()
     assert_eq!(kept, [[1024, 768], [1280, 720]]);
     has_gone_on(&daemon);
     eventually("the output is gone or parked", || (outputs(&sway) == [[1024, 768]]).then_some(()));
+}
+
+#[test]
+fn a_desktop_that_starts_after_the_daemon_is_found() {
+    let _alone = alone();
+    let folder = Sway::folder();
+    let daemon = start(&folder.path().join("run"));
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let before = device.begin_stream(&["--seconds", "30"]).report();
+    let sway = Sway::start_in(folder, "1024x768@60Hz");
+    let report = device.begin_stream(&["--seconds", "2"]).report();
+
+    assert!(before["error"].is_object(), "{before}");
+    daemon.wait_log("no picture: no sway of this user in ");
+    is_shown_on(&sway, &report, &daemon);
+}
+
+#[test]
+fn a_desktop_is_found_where_those_of_its_user_usually_are() {
+    let _alone = alone();
+    let sway = Sway::start("1024x768@60Hz");
+    let (folder, runtime) = (Folder::with_identity(), sway.run());
+    let user = fs::metadata(&runtime).unwrap().uid();
+    // It sees the desktop's sockets there alone, and is told nothing.
+    let script = format!(
+        "#!/bin/sh\n\
+         exec unshare --user --map-root-user --mount sh -ec '\n\
+         mount -t tmpfs none /run\n\
+         mkdir -p -m 700 /run/user/{user}\n\
+         mount --bind {} /run/user/{user}\n\
+         exec unshare --user --map-user={user} --map-group={user} {} \"$@\"' sh \"$@\"\n",
+        runtime.display(),
+        program("punktfunkd").display(),
+    );
+    tool("unshare");
+    folder.folder("bin", 0o755);
+    folder.file("bin/punktfunkd", script, 0o755);
+    let daemon = start_in(folder, "", &[]);
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let report = device.begin_stream(&["--seconds", "2"]).report();
+
+    is_shown_on(&sway, &report, &daemon);
+}
+
+/// The session had an output on that desktop.
+#[track_caller]
+fn is_shown_on(sway: &Sway, report: &Value, daemon: &Daemon) {
+    assert_eq!(report["error"], Value::Null, "{report}\n{}", daemon.log());
+    assert_eq!(report["video"]["pictures"]["size"], json!([1280, 720]));
+    let line = format!("({}), as Display says, at 1280x720@60", sway.pid());
+    assert!(daemon.log().contains(&line), "{}", daemon.log());
+    assert_eq!(outputs(sway), [[1024, 768], [1280, 720]]);
 }
 
 #[test]

@@ -38,22 +38,38 @@ impl Sway {
 
     /// As [`Sway::start`], with these lines in its configuration.
     pub fn start_with(mode: &str, lines: &str) -> Sway {
-        let variables = [("WLR_BACKENDS", "headless")];
-        Sway::begin(&format!("output * mode {mode}\n{lines}"), OUTPUT, &variables)
+        let lines = format!("output * mode {mode}\n{lines}");
+        Sway::begin(Sway::folder(), &lines, OUTPUT, &[("WLR_BACKENDS", "headless")])
+    }
+
+    /// As [`Sway::start`], in a folder of [`Sway::folder`].
+    pub fn start_in(folder: Folder, mode: &str) -> Sway {
+        let lines = format!("output * mode {mode}\n");
+        Sway::begin(folder, &lines, OUTPUT, &[("WLR_BACKENDS", "headless")])
+    }
+
+    /// A folder for one, with `run` in it, where its sockets are to be.
+    pub fn folder() -> Folder {
+        let folder = Folder::new();
+        folder.folder("run", 0o700);
+        folder
     }
 
     /// Starts one on the graphics card of this machine, which nobody else may use.
     pub fn start_on_card() -> Sway {
         let variables = [("WLR_BACKENDS", "drm"), ("LIBSEAT_BACKEND", "seatd")];
-        Sway::begin("", CARD_OUTPUT, &variables)
+        Sway::begin(Sway::folder(), "", CARD_OUTPUT, &variables)
     }
 
-    fn begin(lines: &str, output: &'static str, variables: &[(&str, &str)]) -> Sway {
+    fn begin(
+        folder: Folder,
+        lines: &str,
+        output: &'static str,
+        variables: &[(&str, &str)],
+    ) -> Sway {
         for name in ["sway", "swaymsg"] {
             tool(name);
         }
-        let folder = Folder::new();
-        folder.folder("run", 0o700);
         let lines = format!(
             "output * bg #204060 solid_color\ndefault_border none\nxwayland disable\n{lines}"
         );
