@@ -1,7 +1,7 @@
 #!/bin/bash
-# A newcomer's way: root starts scripts/run, pairs, and the stock client sees a desktop. What that
-# writes to /etc, /run and /var/lib, its ports and its processes are in name spaces of their own, and
-# gone afterwards.
+# A newcomer's way: root starts scripts/run, pairs, and the stock client sees a desktop and hears what
+# it starts there. What that writes to /etc, /run and /var/lib, its ports and its processes are in
+# name spaces of their own, and gone afterwards.
 # usage: tests/interop/run.sh DIR, where DIR holds the built programs
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,7 @@ fail() {
 }
 
 if [[ -z ${2:-} ]]; then
-    for part in "$python" ip pgrep setpriv sway unshare; do
+    for part in "$python" ip paplay pgrep pulseaudio setpriv sox sway unshare; do
         type "$part" >/dev/null 2>&1 || fail "$part is missing, scripts/setup test brings it"
     done
     # Not in /tmp, of which there is another inside.
@@ -85,8 +85,14 @@ client peer.py 127.0.0.1 47989 "$folder/identity" \
 pairing=$!
 eventually is_paired || fail "not paired: $(<"$folder/pairing") $(<"$folder/paired")"
 wait "$pairing"
+# What the client types into the terminal, more than once where that is not there yet.
+cat >/run/tone <<'END'
+#!/bin/sh
+sox -q -n -t wav - synth 60 sine 640 sine 1010 vol 0.5 channels 2 | paplay
+END
+chmod 755 /run/tone
 client stream.py --host 127.0.0.1 --http-port 47989 --identity "$folder/identity" \
-    --seconds 4 --quit >"$folder/report" 2>"$folder/errors"
+    --type 3 --text $'/run/tone\n' --seconds 7 --quit >"$folder/report" 2>"$folder/errors"
 
 "$python" - "$folder/report" <<'END' || fail "$(<"$folder/errors") $(<"$log")"
 import json
@@ -97,6 +103,8 @@ with open(sys.argv[1]) as file:
 assert report["error"] is None, report["error"]
 size = report["video"]["pictures"]["size"]
 assert size == [1280, 720], size
+tones = [tone["frequency"] for tone in report["audio"]["tones"]]
+assert all(abs(tone / hertz - 1) < 0.02 for tone, hertz in zip(tones, [640, 1010], strict=True)), tones
 END
 for line in "runs as punktfunk" "session 1: display private" "first picture sent"; do
     has_logged "$line" || fail "not said: $line: $(<"$log")"
