@@ -153,6 +153,11 @@ impl Transform {
     }
 
     fn parts_mut<const R: usize>(self, mut rows: &mut [u8], log: u32) -> [&mut [u8]; R] {
+        if log == 0 {
+            // At most as many as have no gap behind them.
+            let mut rows = rows.chunks_exact_mut(self.row);
+            return array::from_fn(|_| rows.next().expect("R rows"));
+        }
         let mut at = 0;
         array::from_fn(|index| {
             let start = self.offset(index << log);

@@ -16,16 +16,16 @@ use super::SHARD_UNIT;
 // What follows is text and no functions, since functions of this size are called and not inlined,
 // and their arguments go through memory then.
 
-/// The factors of the layers of R values, as `$make` makes them. Those of the values that are 1
+/// The factors of the layers of R values, as `$make` makes them of layers and words. Those of the values that are 1
 /// apart are the last R / 2, those of the values 2 apart the R / 4 before them, and so on.
 macro_rules! factors {
-    ($place:expr, $R:expr, $make:path) => {{
-        let mut factors = [$make(0); $R];
+    ($place:expr, $R:expr, $make:expr) => {{
+        let mut factors = [$make(0, 0); $R];
         for layer in 0..$R.ilog2() as usize {
             for block in 0..$R >> (layer + 1) {
                 // Words are below 65,536.
                 let word = (($place >> layer) + 2 * block) as u16;
-                factors[($R >> (layer + 1)) + block] = $make(word);
+                factors[($R >> (layer + 1)) + block] = $make(layer, word);
             }
         }
         factors
@@ -160,10 +160,17 @@ macro_rules! vector_kernels {
             [map(a), map(s), map(d)]
         }
 
+        /// As `factor`, of a word that is small but in the first LARGE layers.
+        #[inline]
+        $(#[$features])?
+        fn factor_of<const LARGE: usize>(layer: usize, word: u16) -> Factor {
+            if layer < LARGE { factor(word) } else { [small_factor(layer, word); 3] }
+        }
+
         /// As `factor`, of a small word.
         #[inline]
         $(#[$features])?
-        fn small_factor(word: u16) -> Map {
+        fn small_factor(_layer: usize, word: u16) -> Map {
             map(maps::times(word)[0])
         }
 
@@ -310,10 +317,10 @@ macro_rules! vector_kernels {
             rows: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors!(place, R, factor), inward());
+            let (factors, maps) = (factors!(place, R, factor_of::<LARGE>), inward());
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
-                let factors = super::vector::remain_in_memory(R == 8, &factors);
+                let factors = super::vector::remain_in_memory(R == 8 && LARGE > 0, &factors);
                 fetch_all(&ahead, at);
                 let x = load_shards!(shards, R, at, maps);
                 let x = inverse_layers!(x, R, add_pair, add_multiple::<LARGE>, factors);
@@ -349,7 +356,7 @@ macro_rules! vector_kernels {
             place: usize,
             by: u16,
         ) {
-            let (factors, maps, by) = (factors!(place, R, factor), inward(), factor(by));
+            let (factors, maps, by) = (factors!(place, R, factor_of::<LARGE>), inward(), factor(by));
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
                 fetch_all(&ahead, at);
@@ -385,7 +392,7 @@ macro_rules! vector_kernels {
         #[inline]
         $(#[$features])?
         fn inverse_by<const R: usize, const LARGE: usize>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors!(place, R, factor);
+            let factors = factors!(place, R, factor_of::<LARGE>);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
                 let x = load_rows!(rows, R, at);
@@ -428,7 +435,7 @@ macro_rules! vector_kernels {
         #[inline]
         $(#[$features])?
         fn forward_by<const R: usize, const LARGE: usize>(rows: [&mut [u8]; R], place: usize) {
-            let factors = factors!(place, R, factor);
+            let factors = factors!(place, R, factor_of::<LARGE>);
             let mut rows = rows.map(pairs_mut);
             for at in 0..rows[0].len() {
                 let x = load_rows!(rows, R, at);
@@ -480,7 +487,7 @@ macro_rules! vector_kernels {
             place: usize,
             by: u16,
         ) {
-            let (factors, by) = (factors!(place, R, factor), factor(by));
+            let (factors, by) = (factors!(place, R, factor_of::<LARGE>), factor(by));
             let rows = rows.map(pairs);
             let mut sums = sums.map(pairs_mut);
             for at in 0..sums[0].len() {
@@ -533,10 +540,10 @@ macro_rules! vector_kernels {
             mut shards: [&mut [u8]; R],
             place: usize,
         ) {
-            let (factors, maps) = (factors!(place, R, factor), outward());
+            let (factors, maps) = (factors!(place, R, factor_of::<LARGE>), outward());
             let rows = rows.map(pairs);
             for at in 0..rows[0].len() {
-                let factors = super::vector::remain_in_memory(R == 8, &factors);
+                let factors = super::vector::remain_in_memory(R == 8 && LARGE > 0, &factors);
                 let x = load_rows!(rows, R, at);
                 let x = forward_layers!(x, R, FIRST, add_pair, add_multiple::<LARGE>, factors);
                 for (x, shard) in x.into_iter().zip(&mut shards) {
