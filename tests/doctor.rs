@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use support::device::Device;
 use support::phoc::Phoc;
 use support::sway::Sway;
 use support::{
@@ -297,6 +298,28 @@ fn a_desktop_that_lends_its_outputs_is_told_with_their_number() {
     assert_eq!(any.what("PF-I01", "well"), format!("{title} takes keyboards and pointers"));
     let none = format!("no sway of this user in {runtime}; {title} runs, which gives no displays");
     assert_eq!(sway.what("PF-D01", "broken"), none);
+}
+
+#[test]
+fn an_output_that_waits_for_the_next_session_is_no_fault() {
+    need_encoders();
+    let sway = Sway::start("800x600@60Hz");
+    let runtime = sway.socket().parent().unwrap().display().to_string();
+    let conf = "Display virtual\nLingerTime 0s";
+    let daemon = start(Folder::with_identity(), conf, &[("XDG_RUNTIME_DIR", &runtime)]);
+    daemon.wait_log("encoders: h264: ");
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let report = device.stream(&["--mode", "640x360x30", "--seconds", "1"]);
+
+    assert_eq!(report["error"], Value::Null, "{report}");
+    eventually("the session is over", || {
+        let is_over = daemon.api("GET", "/v1/runs", "").1["runs"] == json!([]);
+        let is_left = sway.modes().contains(&[640, 360]);
+        (is_over && !is_left).then_some(())
+    });
+    Doctor::ask(&daemon).what("PF-K02", "well");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::journal::Entry;
 use super::{Displays, Error, TERMINAL, app, sway, wlroots};
 use crate::conf::Compositor;
 
@@ -100,8 +101,9 @@ impl Displays {
         }
     }
 
-    /// Changes for sessions that are not undone.
+    /// Changes for sessions that are not undone. What is parked is, as far as its sway can.
     pub fn change_count(&self) -> usize {
-        self.journal.entries().len()
+        let is_change = |entry: &&Entry| !matches!(entry, Entry::Parked { .. });
+        self.journal.entries().iter().filter(is_change).count()
     }
 }
