@@ -205,7 +205,8 @@ impl Sway {
     fn start(machine: &Machine) -> Sway {
         let folder = machine.path.join("xdg");
         let config = machine.path.join("sway.conf");
-        fs::write(&config, "output * mode 1024x768@60Hz scale 2\nxwayland disable\n").unwrap();
+        fs::write(&config, "output * mode 1024x768@60Hz scale 2 transform 90\nxwayland disable\n")
+            .unwrap();
         let child = Command::new("sway")
             .arg("-c")
             .arg(config)
@@ -278,11 +279,16 @@ fn swaymsg(socket: &Path, words: &[&str]) -> Output {
     Command::new("swaymsg").arg("-s").arg(socket).args(words).output().unwrap()
 }
 
+/// Their names, and width, height and refresh of what is seen there.
 fn outputs(said: &Output) -> Vec<(String, [u64; 3])> {
     let outputs: Value = serde_json::from_slice(&said.stdout).unwrap();
     let outputs = outputs.as_array().unwrap().iter().map(|output| {
         let mode = &output["current_mode"];
-        let mode = ["width", "height", "refresh"].map(|name| mode[name].as_u64().unwrap());
+        let names = match output["transform"].as_str().unwrap() {
+            "90" => ["height", "width", "refresh"],
+            _ => ["width", "height", "refresh"],
+        };
+        let mode = names.map(|name| mode[name].as_u64().unwrap());
         (output["name"].as_str().unwrap().to_owned(), mode)
     });
     outputs.collect()

@@ -111,6 +111,9 @@ pub struct Output {
     pub rect: Rect,
     #[serde(default)]
     current_mode: Option<CurrentMode>,
+    /// How it is turned, such as "normal" or "flipped-90".
+    #[serde(default)]
+    transform: Option<String>,
 }
 
 /// A part of the desktop, in logical pixels.
@@ -210,9 +213,12 @@ impl From<io::Error> for Error {
 }
 
 impl Output {
-    /// What it shows, where it shows anything.
+    /// What it shows, where it shows anything, to whoever looks at it upright.
     pub fn mode(&self) -> Option<Mode> {
         let CurrentMode { width, height, refresh } = self.current_mode.filter(|_| self.active)?;
+        let transform = self.transform.as_deref().unwrap_or_default();
+        let is_on_its_side = transform.ends_with("90") || transform.ends_with("270");
+        let (width, height) = if is_on_its_side { (height, width) } else { (width, height) };
         Some(Mode { width, height, refresh_mhz: refresh })
     }
 }
@@ -432,6 +438,21 @@ mod tests {
         let rect = Rect { x: 1280, y: 0, width: 1600, height: 900 };
         assert_eq!((outputs[0].mode(), outputs[0].rect), (Some(mode), rect));
         assert_eq!((outputs[1].name.as_str(), outputs[1].mode()), ("DP-1", None));
+        let sideways = Mode { width: 900, height: 1600, ..mode };
+        let table = [
+            ("normal", mode),
+            ("90", sideways),
+            ("180", mode),
+            ("270", sideways),
+            ("flipped", mode),
+            ("flipped-90", sideways),
+            ("flipped-180", mode),
+            ("flipped-270", sideways),
+        ];
+        for (transform, expected) in table {
+            let turned = Output { transform: Some(transform.to_owned()), ..outputs[0].clone() };
+            assert_eq!(turned.mode(), Some(expected), "{transform}");
+        }
     }
 
     #[test]

@@ -162,8 +162,8 @@ pub fn first_made(before: &[String], now: &[String]) -> Option<String> {
     made.filter(|name| ipc::is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
 }
 
-/// Makes an output show that mode, in so many pixels for each hundred of its programs, whatever the
-/// configuration of the desktop says, and reads back that it does.
+/// Makes an output show that mode upright, in so many pixels for each hundred of its programs,
+/// whatever the configuration of the desktop says, and reads back that it does.
 pub fn set_mode(
     client: &mut Client,
     name: &str,
@@ -174,8 +174,9 @@ pub fn set_mode(
         return Err(Error::NoOutput { name: name.to_owned(), others: Vec::new() });
     }
     let (mode_words, scale) = (emit(mode), emit_scale(scale_percent));
-    client
-        .run(&format!("output {name} enable mode --custom {mode_words} scale {scale} dpms on"))?;
+    client.run(&format!(
+        "output {name} enable mode --custom {mode_words} scale {scale} transform normal dpms on"
+    ))?;
     let mut found = Ok(None);
     process::wait(PATIENCE, || {
         found = output(client, name).map(|output| output.mode());

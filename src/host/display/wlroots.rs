@@ -198,17 +198,21 @@ pub fn is_headless(name: &str) -> bool {
 }
 
 impl Setup {
-    /// What it shows.
+    /// What it shows, to whoever looks at it upright.
     pub fn mode(&self) -> Option<Mode> {
-        let Setup { width, height, refresh_mhz, .. } = *self;
-        self.is_enabled.then_some(Mode { width, height, refresh_mhz })
+        let (width, height) = self.size();
+        self.is_enabled.then_some(Mode { width, height, refresh_mhz: self.refresh_mhz })
+    }
+
+    /// Width and height, upright.
+    fn size(&self) -> (u32, u32) {
+        let is_on_its_side = self.transform % 2 == 1;
+        if is_on_its_side { (self.height, self.width) } else { (self.width, self.height) }
     }
 
     /// Left, upper, right and lower edge, in logical pixels; none where nothing is shown.
     fn edges(&self) -> Option<[i64; 4]> {
-        let is_turned = self.transform % 2 == 1;
-        let (width, height) =
-            if is_turned { (self.height, self.width) } else { (self.width, self.height) };
+        let (width, height) = self.size();
         let scale = if self.scale > 0.0 { self.scale } else { 1.0 };
         let [width, height] = [width, height].map(|side| (f64::from(side) / scale).ceil() as i64);
         let (x, y) = (i64::from(self.x), i64::from(self.y));
@@ -732,7 +736,8 @@ mod tests {
     #[test]
     fn an_output_that_stands_is_as_wide_as_its_mode_is_high() {
         let standing = Setup { transform: 1, scale: 2.0, ..setup(0, 1280) };
-        assert_eq!(standing.edges(), Some([0, 0, 360, 640]));
+        let mode = Mode { width: 720, height: 1280, refresh_mhz: 60_000 };
+        assert_eq!((standing.edges(), standing.mode()), (Some([0, 0, 360, 640]), Some(mode)));
         assert_eq!(Setup { is_enabled: false, ..standing }.edges(), None);
     }
 
