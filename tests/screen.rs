@@ -190,6 +190,34 @@ fn another_mode_makes_pictures_of_another_size() {
 }
 
 #[test]
+fn a_turned_output_is_seen_upright() {
+    let mut sway = Sway::start_with(MODE, "output * transform 270");
+    let mut viewer = Viewer::open(&sway);
+    assert_eq!(viewer.screen.size(), (720, 1280));
+    sway.run_in_terminal("seq 1000 2000; exec sleep 1000");
+    wait_for_text(&mut viewer, &sway);
+
+    for (transform, size) in [
+        ("90", (720, 1280)),
+        ("180", (1280, 720)),
+        ("flipped", (1280, 720)),
+        ("flipped-90", (720, 1280)),
+        ("flipped-270", (720, 1280)),
+        ("flipped-180", (1280, 720)),
+        ("normal", (1280, 720)),
+    ] {
+        sway.message(&["output", OUTPUT, "transform", transform]);
+        eventually("it is seen as grim sees it", || {
+            while !matches!(viewer.next(QUIET_TIME), Ok(Next::Nothing)) {}
+            let (seen, shown) = (sway.shot(), shot(&viewer.screen.last().unwrap()));
+            let is_so = has_text(&seen) && (seen.width, seen.height) == size && seen == shown;
+            is_so.then_some(())
+        });
+        assert_eq!(viewer.screen.size(), size);
+    }
+}
+
+#[test]
 fn other_work_ends_the_wait() {
     let sway = Sway::start(MODE);
     let mut viewer = Viewer::open(&sway);
@@ -247,6 +275,10 @@ fn the_newer_protocol_gives_pictures_of_any_size_until_the_output_ends() {
         Step::Fill([5, 6, 7, 8]),
         Step::Resize(31, 20),
         Step::Fill([9, 10, 11, 12]),
+        Step::Turn(1),
+        Step::Fill([13, 14, 15, 16]),
+        Step::Turn(3),
+        Step::Fill([17, 18, 19, 20]),
         Step::Stop,
     ];
     let server = wayland::serve(&socket, globals, (16, 16), steps);
@@ -262,6 +294,11 @@ fn the_newer_protocol_gives_pictures_of_any_size_until_the_output_ends() {
     let (picture, _) = viewer.picture();
     assert_eq!((picture.width, picture.height, picture.stride), (31, 20, 124));
     assert!(picture.bytes.as_chunks().0.iter().all(|it| *it == [11, 10, 9, 12]));
+    assert!(matches!(viewer.next(PATIENCE), Ok(Next::Resized)));
+    assert_eq!(viewer.screen.size(), (20, 31));
+    assert!(viewer.screen.last().is_none());
+    viewer.expect((20, 31), [15, 14, 13, 16]);
+    viewer.expect((20, 31), [19, 18, 17, 20]);
     assert!(matches!(viewer.next(PATIENCE), Err(Error::OutputGone)));
 
     drop(viewer);

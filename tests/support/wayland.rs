@@ -36,6 +36,9 @@ pub enum Step {
     Resize(u32, u32),
     /// There are no more frames.
     Stop,
+    /// What is in buffers is turned like this from now on, as `wl_output.transform` has it, and this
+    /// frame fails.
+    Turn(u32),
 }
 
 /// Which interface an object has, and what is known of it.
@@ -59,6 +62,7 @@ struct Server {
     memory: Option<File>,
     steps: Vec<Step>,
     size: (u32, u32),
+    transform: u32,
 }
 
 /// Serves the first client at a socket with these globals, and with these steps in turn.
@@ -73,7 +77,8 @@ pub fn serve(
     let run = move || {
         let (stream, _) = listener.accept().unwrap();
         let objects = HashMap::new();
-        let mut server = Server { stream, globals, objects, memory: None, steps, size };
+        let (memory, transform) = (None, 0);
+        let mut server = Server { stream, globals, objects, memory, steps, size, transform };
         let mut bytes = Vec::new();
         while server.receive(&mut bytes).is_ok_and(|len| len > 0) {
             while bytes.len() >= 8 {
@@ -269,7 +274,7 @@ impl Server {
                 let memory = self.memory.as_ref().unwrap();
                 let pixels = pixel.repeat(*len as usize / 4);
                 memory.write_all_at(&pixels, (*offset).into()).unwrap();
-                self.event(frame, 0, &[0]);
+                self.event(frame, 0, &[self.transform]);
                 self.event(frame, 3, &[]);
             }
             Some(Step::Resize(width, height)) => {
@@ -278,6 +283,10 @@ impl Server {
                 self.event(frame, 4, &[1]);
             }
             Some(Step::Stop) => self.event(session, 5, &[]),
+            Some(Step::Turn(transform)) => {
+                self.transform = transform;
+                self.event(frame, 4, &[0]);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! are two buffers: one is lent, the compositor fills the other, and it is asked to as soon as it has
 //! filled the one before, so that it misses no change however long its picture is in use.
 //! ext-image-copy-capture-v1 is preferred to wlr-screencopy-unstable-v1. The pointer is in the
-//! picture.
+//! picture, which is upright however the output is turned.
 //!
 //! DMA-BUFs are the compositor's own buffers, by wlr-export-dmabuf-unstable-v1. It does not say
 //! whether anything changed and soon draws there again, so each is copied as it comes, and a copy
@@ -15,6 +15,7 @@
 mod buffers;
 mod copy;
 mod export;
+mod turn;
 mod wire;
 
 use std::fmt;
@@ -109,7 +110,7 @@ pub struct Screen {
     wire: Wire,
     /// Of pictures in DMA-BUFs, as long as these are used.
     copy: Option<Copy>,
-    /// There is a copy that nobody was given yet.
+    /// The newest picture is the first of its size, and nobody was given it yet.
     is_unseen: bool,
     /// For pictures in shared memory.
     buffers: Option<Buffers>,
@@ -197,7 +198,7 @@ impl Screen {
     /// The newest picture once more. `None` before the first, and before the first of a new size.
     pub fn last(&self) -> Option<Picture<'_>> {
         match &self.copy {
-            Some(_) if self.is_unseen => None,
+            _ if self.is_unseen => None,
             Some(copy) => Some(copy.picture()),
             None => Some(self.buffers.as_ref()?.picture(self.newest?)),
         }
@@ -371,10 +372,13 @@ impl Screen {
     ) -> Option<News> {
         self.failure_count = 0;
         let filled = Buffers::other(self.newest);
-        self.buffers.as_mut()?.mend(filled, is_inverted);
+        let buffers = self.buffers.as_mut()?;
+        buffers.mend(filled, is_inverted, self.wire.turn());
+        self.is_unseen = buffers.size() != self.size;
+        self.size = buffers.size();
         self.newest = Some(filled);
         self.captured = presented.and_then(clock::at_monotonic).unwrap_or(now);
-        Some(News::Picture)
+        Some(if self.is_unseen { News::Resized } else { News::Picture })
     }
 
     /// The compositor lends a buffer of its own.
@@ -387,7 +391,7 @@ impl Screen {
         self.failure_count = 0;
         let Some(copy) = &mut self.copy else { return Ok(None) };
         let is_first = copy.size() == (0, 0);
-        let change = match copy.take(frame) {
+        let change = match copy.take(frame, self.wire.turn()) {
             Ok(change) => change,
             Err(error) => {
                 self.share(&Error::Export(error))?;
@@ -420,11 +424,12 @@ impl Screen {
     /// Makes buffers of this shape in place of those that there are. Returns whether pictures were
     /// of another size before.
     fn make_buffers(&mut self, shape: Shape) -> Result<bool, Error> {
-        let size = (shape.width, shape.height);
-        let was_other = self.buffers.is_some() || ![(0, 0), size].contains(&self.size);
         let handle = self.queue.handle();
-        self.buffers = Some(Buffers::new(self.wire.shm()?, &handle, shape)?);
-        (self.newest, self.size) = (None, size);
+        let buffers = Buffers::new(self.wire.shm()?, &handle, shape, self.wire.turn())?;
+        let size = buffers.size();
+        let was_other = self.buffers.is_some() || ![(0, 0), size].contains(&self.size);
+        self.buffers = Some(buffers);
+        (self.newest, self.is_unseen, self.size) = (None, false, size);
         Ok(was_other)
     }
 }

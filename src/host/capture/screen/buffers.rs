@@ -11,6 +11,7 @@ use wayland_client::protocol::wl_shm::{self, WlShm};
 use wayland_client::protocol::wl_shm_pool::WlShmPool;
 
 use super::Error;
+use super::turn::Turn;
 use super::wire::Wire;
 use crate::capture::{PIXEL_LEN, Picture};
 
@@ -45,6 +46,9 @@ pub struct Buffers {
     memory: SharedMemory,
     pool: WlShmPool,
     buffers: [WlBuffer; BUFFER_COUNT],
+    /// How the newest picture lies in its buffer, and that upright where it does not.
+    turn: Turn,
+    upright: Vec<u8>,
 }
 
 /// Whether pictures can be had from buffers of this format. Words of 32 bits, little-endian: what
@@ -73,8 +77,13 @@ impl Shape {
 }
 
 impl Buffers {
-    /// Makes both, and tells the compositor.
-    pub fn new(shm: &WlShm, handle: &QueueHandle<Wire>, shape: Shape) -> Result<Buffers, Error> {
+    /// Makes both, and tells the compositor. Pictures are expected to lie there like that.
+    pub fn new(
+        shm: &WlShm,
+        handle: &QueueHandle<Wire>,
+        shape: Shape,
+        turn: Turn,
+    ) -> Result<Buffers, Error> {
         let order = order(shape.format).ok_or(Error::Format(shape.format as u32))?;
         let len = shape.len().ok_or(Error::Shape(shape.width, shape.height))?;
         let memory =
@@ -86,12 +95,17 @@ impl Buffers {
             pool.create_buffer(offset, width, height, stride, shape.format, handle, ())
         };
         let buffers = std::array::from_fn(buffer);
-        Ok(Buffers { shape, order, memory, pool, buffers })
+        Ok(Buffers { shape, order, memory, pool, buffers, turn, upright: Vec::new() })
     }
 
     /// How they are.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Width and height of pictures.
+    pub fn size(&self) -> (usize, usize) {
+        self.turn.size((self.shape.width, self.shape.height))
     }
 
     /// The buffer beside this one.
@@ -104,9 +118,10 @@ impl Buffers {
         &self.buffers[index]
     }
 
-    /// Makes a [`Picture`] of what the compositor has put there: rows from the top, BGRx. Costs
-    /// nothing where it is that already, as compositors without a GPU have it.
-    pub fn mend(&mut self, index: usize, is_inverted: bool) {
+    /// Makes the newest [`Picture`] of what the compositor has put there like that: upright, rows
+    /// from the top, BGRx. Costs nothing where it is that already, as compositors without a GPU have
+    /// it whose outputs are not turned.
+    pub fn mend(&mut self, index: usize, is_inverted: bool, turn: Turn) {
         let (shape, len) = (self.shape, self.shape.stride * self.shape.height);
         let bytes = &mut self.memory.bytes_mut()[index * len..][..len];
         if is_inverted {
@@ -115,13 +130,24 @@ impl Buffers {
         if self.order == Order::Rgbx {
             bytes.as_chunks_mut::<PIXEL_LEN>().0.iter_mut().for_each(|pixel| pixel.swap(0, 2));
         }
+        self.turn = turn;
+        if !turn.is_none() {
+            let Shape { width, height, stride, .. } = shape;
+            turn.copy(&Picture { bytes, stride, width, height }, &mut self.upright);
+        }
     }
 
-    /// What is in a buffer.
+    /// What is in the buffer that was mended last.
     pub fn picture(&self, index: usize) -> Picture<'_> {
-        let Shape { width, height, stride, .. } = self.shape;
-        let len = stride * height;
-        Picture { bytes: &self.memory.bytes()[index * len..][..len], stride, width, height }
+        let Shape { stride, height, .. } = self.shape;
+        let (len, size) = (stride * height, self.size());
+        let bytes = &self.memory.bytes()[index * len..][..len];
+        let (bytes, stride) = if self.turn.is_none() {
+            (bytes, stride)
+        } else {
+            (&*self.upright, size.0 * PIXEL_LEN)
+        };
+        Picture { bytes, stride, width: size.0, height: size.1 }
     }
 }
 

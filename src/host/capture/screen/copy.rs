@@ -6,6 +6,7 @@
 use punktfunk_core::net::dmabuf::Reading;
 
 use super::export::{DmaBuf, Error};
+use super::turn::Turn;
 use crate::capture::{PIXEL_LEN, Picture};
 
 /// What is new in a copy.
@@ -28,22 +29,26 @@ pub struct Copy {
     width: usize,
     height: usize,
     row: Vec<u8>,
+    /// How the picture lies there, and that upright where it does not.
+    turn: Turn,
+    upright: Vec<u8>,
 }
 
 impl Copy {
-    /// Takes over what is in a frame. This is one pass over it, row by row; what is as it was is not
-    /// written again.
-    pub fn take(&mut self, frame: &DmaBuf) -> Result<Change, Error> {
+    /// Takes over what is in a frame, where it lies like that. This is one pass over it, row by row;
+    /// what is as it was is not written again. Where it is turned, what is changed is another one.
+    pub fn take(&mut self, frame: &DmaBuf, turn: Turn) -> Result<Change, Error> {
         let (file, rows) = frame.rows()?;
         let reading = Reading::begin(file, rows.end()).map_err(Error::Read)?;
-        let size = (rows.len / PIXEL_LEN, rows.count);
-        let is_resized = size != self.size();
-        if is_resized {
+        let (size, before) = ((rows.len / PIXEL_LEN, rows.count), self.size());
+        let mut is_changed = turn != self.turn;
+        self.turn = turn;
+        if size != (self.width, self.height) {
+            is_changed = true;
             (self.width, self.height) = size;
             self.bytes = vec![0; rows.len * rows.count];
             self.row = vec![0; rows.len];
         }
-        let mut is_changed = false;
         for (y, to) in self.bytes.chunks_exact_mut(rows.len).enumerate() {
             reading.copy(rows.begin(y), &mut self.row);
             if rows.is_red_first {
@@ -55,7 +60,10 @@ impl Copy {
                 is_changed = true;
             }
         }
-        Ok(match (is_resized, is_changed) {
+        if is_changed && !turn.is_none() {
+            turn.copy(&raw(&self.bytes, size), &mut self.upright);
+        }
+        Ok(match (self.size() != before, is_changed) {
             (true, _) => Change::Size,
             (false, true) => Change::Pixels,
             (false, false) => Change::Nothing,
@@ -64,18 +72,25 @@ impl Copy {
 
     /// Pixels in a row, and rows; none before the first picture.
     pub fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
+        self.turn.size((self.width, self.height))
     }
 
     /// The picture.
     pub fn picture(&self) -> Picture<'_> {
-        let Copy { bytes, width, height, .. } = self;
-        Picture { bytes, stride: width * PIXEL_LEN, width: *width, height: *height }
+        let bytes = if self.turn.is_none() { &self.bytes } else { &self.upright };
+        raw(bytes, self.size())
     }
+}
+
+/// Rows of that width without gaps.
+fn raw(bytes: &[u8], (width, height): (usize, usize)) -> Picture<'_> {
+    Picture { bytes, stride: width * PIXEL_LEN, width, height }
 }
 
 #[cfg(test)]
 mod tests {
+    use wayland_client::protocol::wl_output::Transform;
+
     use super::super::export::tests::{HEAD, dma_buf, frame, object, ready};
     use super::super::export::{Head, Y_INVERT};
     use super::*;
@@ -95,12 +110,34 @@ mod tests {
             let frame = dma_buf([frame(head), object, ready()]);
             let mut copy = Copy::default();
 
-            assert_eq!(copy.take(&frame).unwrap(), Change::Size);
+            assert_eq!(copy.take(&frame, Turn::default()).unwrap(), Change::Size);
 
             let picture = copy.picture();
             assert_eq!((picture.width, picture.height, picture.stride), (2, 2, 8));
             assert_eq!(picture.bytes, expected);
-            assert_eq!(copy.take(&frame).unwrap(), Change::Nothing);
+            assert_eq!(copy.take(&frame, Turn::default()).unwrap(), Change::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_turned_is_another_one_and_upright() {
+        let head = Head { height: 1, ..HEAD };
+        let whole = dma_buf([frame(head), object(0, b"abcdefgh", 8, 0, 8), ready()]);
+        let table = [
+            (Transform::_90, Change::Size, (1, 2), b"abcdefgh"),
+            (Transform::_90, Change::Nothing, (1, 2), b"abcdefgh"),
+            (Transform::_270, Change::Pixels, (1, 2), b"efghabcd"),
+            (Transform::_180, Change::Size, (2, 1), b"efghabcd"),
+            (Transform::Normal, Change::Pixels, (2, 1), b"abcdefgh"),
+        ];
+        let mut copy = Copy::default();
+        for (transform, change, size, expected) in table {
+            assert_eq!(copy.take(&whole, transform.into()).unwrap(), change, "{transform:?}");
+
+            let picture = copy.picture();
+            assert_eq!((picture.width, picture.height), size);
+            assert_eq!(picture.stride, 4 * size.0);
+            assert_eq!(picture.bytes, expected, "{transform:?}");
         }
     }
 
@@ -111,7 +148,7 @@ mod tests {
         let mut take = |bytes: &[u8]| {
             let frame = dma_buf([frame(HEAD), object(0, bytes, 16, 0, 8), ready()]);
             assert_eq!(frame.to_string(), "XR24, 8 bytes a row");
-            copy.take(&frame).unwrap()
+            copy.take(&frame, Turn::default()).unwrap()
         };
 
         assert_eq!(take(&bytes), Change::Size);

@@ -292,6 +292,7 @@ pub mod tests {
     use wayland_client::WEnum;
 
     use super::super::copy::Copy;
+    use super::super::turn::Turn;
     use super::*;
 
     const XR24: u32 = u32::from_le_bytes(*b"XR24");
@@ -415,14 +416,17 @@ pub mod tests {
             let frame = dma_buf([frame(head), object, ready()]);
             let mut copy = Copy::default();
 
-            let error = copy.take(&frame).unwrap_err().to_string();
+            let error = copy.take(&frame, Turn::default()).unwrap_err().to_string();
 
             assert!(error.contains(expected), "{error}, not {expected}");
             assert_eq!(copy.size(), (0, 0));
         }
         let two = Head { object_count: 2, ..HEAD };
         let frame = dma_buf([frame(two), whole(0), whole(1), ready()]);
-        assert_eq!(Copy::default().take(&frame).unwrap_err().to_string(), "2 planes");
+        assert_eq!(
+            Copy::default().take(&frame, Turn::default()).unwrap_err().to_string(),
+            "2 planes"
+        );
     }
 
     #[test]

@@ -34,6 +34,7 @@ use wayland_protocols_wlr::screencopy::v1::client::{
 use super::Error;
 use super::buffers::{Shape, is_known};
 use super::export::{self, DmaBuf, Export, Progress};
+use super::turn::Turn;
 use crate::capture::PIXEL_LEN;
 
 /// Since then a frame says when all that it takes is said.
@@ -63,7 +64,11 @@ pub struct Wire {
     target: Option<Target>,
     /// The frame that the compositor fills.
     armed: Option<Frame>,
+    /// What was armed before came to nothing, and the output may not change again.
+    is_overdue: bool,
     is_inverted: bool,
+    /// What was said last of a frame, which goes before what is said of the output.
+    frame_turn: Option<Turn>,
     presented: Option<Duration>,
     export: Export,
     outcome: Option<Outcome>,
@@ -75,6 +80,7 @@ struct Output {
     proxy: WlOutput,
     name: String,
     mode: (i32, i32),
+    turn: Turn,
 }
 
 /// The output that is captured, by what the compositor serves.
@@ -200,6 +206,12 @@ impl Wire {
         self.outputs.first().map(|output| output.proxy.clone())
     }
 
+    /// How pictures lie in their buffers.
+    pub fn turn(&self) -> Turn {
+        let of_output = || self.outputs.first().map(|output| output.turn);
+        self.frame_turn.or_else(of_output).unwrap_or_default()
+    }
+
     /// How the next frame's buffer is to be, if that is known.
     pub fn offer(&self) -> Result<Option<Shape>, Error> {
         let offer = match &self.target {
@@ -229,7 +241,7 @@ impl Wire {
             }
             Some(Target::Wlr { next, .. }) => {
                 let Some((frame, _)) = next.take() else { return };
-                if at_once {
+                if std::mem::take(&mut self.is_overdue) || at_once {
                     frame.copy(buffer)
                 } else {
                     frame.copy_with_damage(buffer)
@@ -264,13 +276,15 @@ impl Wire {
         self.export = Export::default();
     }
 
-    /// The output has another mode: frames that were asked for are of the old one.
-    fn on_mode(&mut self) {
+    /// The output has another mode or is turned: frames that were asked for are of the old one.
+    fn on_change(&mut self) {
         if let Some(Target::Wlr { next, .. }) = &mut self.target {
             if let Some((frame, _)) = next.take() {
                 frame.destroy();
             }
             self.disarm();
+            self.outcome = None;
+            self.is_overdue = true;
         }
     }
 
@@ -341,7 +355,8 @@ impl Dispatch<WlRegistry, ()> for Wire {
                 "wl_output" if !wire.is_chosen => {
                     let proxy = registry.bind(name, version.min(OUTPUT_VERSION), handle, name);
                     let (name, mode, global) = (String::new(), (0, 0), name);
-                    wire.outputs.push(Output { global, proxy, name, mode });
+                    let turn = Turn::default();
+                    wire.outputs.push(Output { global, proxy, name, mode, turn });
                 }
                 "zwlr_screencopy_manager_v1" if version >= SCREENCOPY_VERSION => {
                     wire.screencopy = Some(registry.bind(name, SCREENCOPY_VERSION, handle, ()));
@@ -396,12 +411,18 @@ impl Dispatch<WlOutput, u32> for Wire {
             return;
         };
         match event {
+            wl_output::Event::Geometry { transform: WEnum::Value(transform), .. }
+                if output.turn != Turn::from(transform) =>
+            {
+                output.turn = transform.into();
+                wire.on_change();
+            }
             wl_output::Event::Name { name } => output.name = name,
             wl_output::Event::Mode { flags: WEnum::Value(flags), width, height, .. }
                 if flags.contains(wl_output::Mode::Current) && output.mode != (width, height) =>
             {
                 output.mode = (width, height);
-                wire.on_mode();
+                wire.on_change();
             }
             _ => {}
         }
@@ -521,6 +542,9 @@ impl Dispatch<ExtImageCopyCaptureFrameV1, ()> for Wire {
         match event {
             Event::PresentationTime { tv_sec_hi, tv_sec_lo, tv_nsec } => {
                 wire.presented = time(tv_sec_hi, tv_sec_lo, tv_nsec);
+            }
+            Event::Transform { transform: WEnum::Value(transform) } => {
+                wire.frame_turn = Some(transform.into());
             }
             Event::Ready => {
                 wire.end(Outcome::Ready { presented: wire.presented, is_inverted: false });
