@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use conf::{Compositor, Display as Kind};
 use display::journal::{Entry, Journal};
-use display::{App, Display, Surroundings, Told, Wanted};
+use display::{App, Display, Displays, Surroundings, Told, Wanted};
 use punktfunk_core::proto::gamestream::http::Mode;
 use serde_json::Value;
 use state::Directory;
@@ -128,6 +128,13 @@ impl Machine {
     fn journal(&self) -> Arc<Journal> {
         let directory = Directory::open(&self.path.join("state"), true).unwrap();
         Arc::new(Journal::open(Arc::new(directory)).unwrap())
+    }
+
+    /// All displays of a daemon that starts.
+    fn displays(&self) -> Arc<Displays> {
+        let directory = Directory::open(&self.path.join("state"), true).unwrap();
+        let journal = Journal::open(Arc::new(directory)).unwrap();
+        Arc::new(Displays::new(self.surroundings(), journal))
     }
 
     fn wanted(&self, kind: Kind, session: u32, mode: Mode) -> Wanted {
@@ -570,6 +577,37 @@ fn a_desktop_that_is_configured_anew_has_outputs_and_seats_of_sessions_as_before
         drop(sway);
         let error = displays[0].restore().unwrap_err().to_string();
         assert_eq!(error, "connection to sway: closed by it");
+    });
+}
+
+#[test]
+fn an_output_that_a_hung_desktop_kept_is_taken_off_it_by_the_next_session() {
+    const NAME: &str = "an_output_that_a_hung_desktop_kept_is_taken_off_it_by_the_next_session";
+    as_user(NAME, || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let sway = Sway::start(&machine);
+        let displays = machine.displays();
+        let open = |session, mode| displays.open(machine.wanted(Kind::Virtual, session, mode));
+        drop(open(1, HD).unwrap());
+
+        kill("STOP", sway.child.id());
+        displays.close(1);
+        kill("CONT", sway.child.id());
+        let left_count = displays.change_count();
+        let kept = open(2, FAST).unwrap();
+        let other = open(3, ODD).unwrap();
+
+        assert_eq!((left_count, displays.change_count()), (1, 2));
+        let mut modes: Vec<_> = sway.outputs().into_iter().skip(1).map(|it| it.1).collect();
+        modes.sort_unstable();
+        assert_eq!(modes, [numbers(ODD), numbers(FAST)]);
+        drop((kept, other));
+        for run in [2, 3] {
+            displays.close(run);
+        }
+        assert_eq!(displays.change_count(), 0);
+        machine.assert_clean();
     });
 }
 

@@ -246,6 +246,36 @@ fn an_output_that_others_set_up_otherwise_is_put_right() {
 }
 
 #[test]
+fn an_output_that_a_hung_desktop_did_not_take_back_is_lent_to_the_next_session() {
+    const NAME: &str =
+        "phoc::an_output_that_a_hung_desktop_did_not_take_back_is_lent_to_the_next_session";
+    as_user(NAME, || {
+        let folder = Folder::new();
+        let machine = Machine::new(folder.path());
+        let phoc = Desktop::phoc(&machine, 1);
+        let before = phoc.outputs();
+        let displays = machine.displays();
+        let open = |session, mode| displays.open(machine.wanted(Kind::Virtual, session, mode));
+        drop(open(1, FAST).unwrap());
+
+        kill("STOP", phoc.child.id());
+        displays.close(1);
+        let hung = open(2, ODD).err().unwrap().to_string();
+        kill("CONT", phoc.child.id());
+        let left_count = displays.change_count();
+        let lent = open(3, ODD).unwrap();
+
+        assert!(hung.contains("no answer of the compositor within 2 s"), "{hung}");
+        assert_eq!(left_count, 1);
+        assert_eq!((lent.wayland().1.as_str(), seen(&lent)), ("HEADLESS-1", (1366, 768)));
+        drop(lent);
+        displays.close(3);
+        assert_eq!((displays.change_count(), phoc.outputs()), (0, before));
+        machine.assert_clean();
+    });
+}
+
+#[test]
 fn a_mirror_of_it_is_left_as_it_is() {
     as_user("phoc::a_mirror_of_it_is_left_as_it_is", || {
         let folder = Folder::new();

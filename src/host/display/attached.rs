@@ -255,8 +255,10 @@ impl Drop for Attached {
                 let (compositor, name) = ((&self.desktop).into(), self.output.clone());
                 self.journal.update(&mark, |entry| *entry = Entry::Parked { compositor, name })
             }
-            // The next start tries again.
-            Err(error) => Err(error),
+            Err(error) => {
+                self.journal.leave(mark);
+                Err(error)
+            }
         };
         if let Err(error) = written {
             log::warn!("session {}: output {} left: {error}", self.session, self.output);

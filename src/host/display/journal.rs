@@ -1,5 +1,5 @@
 //! What displays have changed on this machine, on the disk before it is done, so that the next start
-//! can undo what a crash left behind.
+//! can undo what a crash left behind, and the next session what a compositor did not let be undone.
 
 #![forbid(unsafe_code)]
 
@@ -122,8 +122,9 @@ struct Document {
 pub struct Journal {
     directory: Arc<Directory>,
     boot: String,
-    /// The daemon before this one, where it has left something on this start of the machine.
-    before: Option<Process>,
+    /// The daemon before this one, where it has left something on this start of the machine. None
+    /// once that is undone. Whoever undoes something has it.
+    before: Mutex<Option<Process>>,
     state: Mutex<State>,
     turns: Mutex<()>,
     commands: RwLock<()>,
@@ -134,9 +135,11 @@ pub struct Journal {
 struct State {
     next: u64,
     entries: Vec<(u64, Entry)>,
+    /// Those that no display has any more and that are to be undone.
+    left: Vec<u64>,
 }
 
-/// An entry of the journal, as long as its change is not undone.
+/// An entry of the journal that a display has, as long as its change is not undone.
 #[derive(Debug)]
 pub struct Mark(u64);
 
@@ -161,7 +164,8 @@ impl Journal {
             }
         };
         let entries: Vec<_> = (0..).zip(entries).collect();
-        let state = Mutex::new(State { next: entries.len() as u64, entries });
+        let (next, left) = (entries.len() as u64, (0..entries.len() as u64).collect());
+        let (state, before) = (Mutex::new(State { next, entries, left }), Mutex::new(before));
         Ok(Journal {
             directory,
             boot,
@@ -219,6 +223,11 @@ impl Journal {
         self.change(|state| state.entries.retain(|it| it.0 != mark.0))
     }
 
+    /// Leaves to [`Journal::restore`] what cannot be undone now. It is on the disk already.
+    pub fn leave(&self, mark: Mark) {
+        self.state.lock().expect("no thread outlives a panic").left.push(mark.0);
+    }
+
     /// A parked output of that desktop, from now on in use.
     pub fn take_parked(&self, desktop: &Desktop) -> Result<Option<(Mark, String)>, Error> {
         let wanted = Compositor::from(desktop);
@@ -231,7 +240,9 @@ impl Journal {
             let Entry::Parked { compositor, name } = entry.clone() else { return None };
             let (before, programs) = (Vec::new(), Vec::new());
             *entry = Entry::Output { compositor, before, name: Some(name.clone()), programs };
-            Some((Mark(*number), name))
+            let number = *number;
+            state.left.retain(|it| *it != number);
+            Some((Mark(number), name))
         })
     }
 
@@ -246,36 +257,63 @@ impl Journal {
         lent.collect()
     }
 
-    /// Undoes everything that is written down, as far as it is still there; returns a line for each.
-    /// To be called before the first display is opened. Blocks for seconds where much is left.
+    /// Undoes what a daemon before this one has left, and what displays have since, as far as it is
+    /// still there; returns a line for each. To be called before a display is opened. Blocks for
+    /// seconds where much is left, and while another thread does the same.
     pub fn restore(&self) -> Vec<String> {
+        let mut before = self.before.lock().expect("no thread outlives a panic");
         let mut said = Vec::new();
-        let mut left = Vec::new();
-        let entries = self.entries();
         let (commands, displays): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|it| matches!(it, Entry::Undo { .. }));
-        for entry in displays {
-            left.extend(undo(entry, &mut said));
+            self.left().into_iter().partition(|it| matches!(it.1, Entry::Undo { .. }));
+        for (number, entry) in displays {
+            // No output is made meanwhile that could be taken for this one.
+            let _turn = self.turn();
+            let stays = undo(entry, &self.names_beside(number), &mut said);
+            self.settle(number, stays);
         }
-        if let Some(before) = self.before.filter(|it| !it.is_alive()) {
+        if let Some(before) = before.take().filter(|it| !it.is_alive()) {
             end_kin(&before, &mut said);
         }
         // One that is cut short is run again by the next start.
-        let kept = left.iter().chain(&commands).cloned().collect();
-        self.keep(kept);
-        for entry in commands {
-            left.extend(undo(entry, &mut said));
+        for (number, entry) in commands {
+            let stays = undo(entry, &[], &mut said);
+            self.settle(number, stays);
         }
-        self.keep(left);
         said
     }
 
-    fn keep(&self, entries: Vec<Entry>) {
-        let kept = self.change(|state| {
-            state.entries = (state.next..).zip(entries).collect();
-            state.next += state.entries.len() as u64;
+    fn left(&self) -> Vec<(u64, Entry)> {
+        let state = self.state.lock().expect("no thread outlives a panic");
+        let left = state.entries.iter().filter(|(number, _)| state.left.contains(number));
+        left.cloned().collect()
+    }
+
+    /// The names of all outputs that are known to be of other entries.
+    fn names_beside(&self, number: u64) -> Vec<String> {
+        let state = self.state.lock().expect("no thread outlives a panic");
+        let others = state.entries.iter().filter(|it| it.0 != number);
+        let names = others.filter_map(|(_, entry)| match entry {
+            Entry::Output { name, .. } => name.clone(),
+            Entry::Parked { name, .. } => Some(name.clone()),
+            _ => None,
         });
-        if let Err(error) = kept {
+        names.collect()
+    }
+
+    /// Notes what stays of an entry that was to be undone.
+    fn settle(&self, number: u64, stays: Option<Entry>) {
+        let settled = self.change(|state| {
+            // Nothing more can be done about one that is parked, until a session wants it.
+            if matches!(stays, None | Some(Entry::Parked { .. })) {
+                state.left.retain(|it| *it != number);
+            }
+            state.entries.retain(|it| it.0 != number || stays.is_some());
+            let place = state.entries.iter_mut().find(|it| it.0 == number);
+            if let Some((place, stays)) = place.zip(stays) {
+                place.1 = stays;
+            }
+        });
+        if let Err(error) = settled {
             log::warn!("displays: {error}");
         }
     }
@@ -343,8 +381,9 @@ impl Entry {
     }
 }
 
-/// Undoes one change, as far as it can be; returns what stays.
-fn undo(entry: Entry, said: &mut Vec<String>) -> Option<Entry> {
+/// Undoes one change, as far as it can be; returns what stays. Outputs of other entries have these
+/// names.
+fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry> {
     match entry {
         Entry::Lent { process, wayland, name, before, programs } => {
             end(&programs, said);
@@ -364,7 +403,8 @@ fn undo(entry: Entry, said: &mut Vec<String>) -> Option<Entry> {
         }
         Entry::Output { compositor, before, name, programs } => {
             end(&programs, said);
-            match undo_output(&compositor, &before, name.as_deref()) {
+            let older = [&before, others].concat();
+            match undo_output(&compositor, &older, name.as_deref()) {
                 Ok(None) => None,
                 Ok(Some((name, Removal::Gone))) => {
                     said.push(format!("output {name} removed"));
@@ -418,16 +458,17 @@ fn undo(entry: Entry, said: &mut Vec<String>) -> Option<Entry> {
     }
 }
 
+/// Without a name it is the first that was made after the older ones.
 fn undo_output(
     compositor: &Compositor,
-    before: &[String],
+    older: &[String],
     name: Option<&str>,
 ) -> Result<Option<(String, Removal)>, Error> {
     let mut client = sway::connect(&compositor.ipc, compositor.process)?;
     let now = sway::names(&mut client)?;
     let name = match name {
         Some(name) => now.into_iter().find(|it| it == name),
-        None => sway::first_made(before, &now),
+        None => sway::first_made(older, &now),
     };
     let Some(name) = name else { return Ok(None) };
     let removal = sway::remove(&mut client, &name)?;

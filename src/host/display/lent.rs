@@ -222,8 +222,10 @@ impl Drop for Lent {
             // It is gone with its desktop.
             Err(_) if !self.is_alive() => self.journal.remove(mark),
             Ok(()) => self.journal.remove(mark),
-            // The next start tries again.
-            Err(error) => Err(error),
+            Err(error) => {
+                self.journal.leave(mark);
+                Err(error)
+            }
         };
         if let Err(error) = written {
             log::warn!("session {}: output {} left: {error}", self.session, self.output);

@@ -28,7 +28,7 @@ pub mod wlroots;
 use std::ffi::OsString;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use punktfunk_core::proto::gamestream::http::Mode;
@@ -92,22 +92,19 @@ pub struct Displays {
     plain_setting: Setting,
     journal: Arc<Journal>,
     shelf: Shelf,
-    /// Whether what a daemon before this one has left is undone.
-    is_restored: Mutex<bool>,
 }
 
 impl Displays {
     /// Makes none yet.
     pub fn new(surroundings: Surroundings, journal: Journal) -> Displays {
         let plain_setting = app::plain_setting(&surroundings);
-        let (journal, is_restored) = (Arc::new(journal), Mutex::new(false));
-        let shelf = Shelf::default();
-        Displays { surroundings, plain_setting, journal, shelf, is_restored }
+        let (journal, shelf) = (Arc::new(journal), Shelf::default());
+        Displays { surroundings, plain_setting, journal, shelf }
     }
 
     /// The display that a session before this one has left to the run, at the mode wanted; without
     /// one, as [`Display::open`]. A compositor of the session's own without an app shows a
-    /// terminal, where there is one. What an earlier daemon has left is undone before.
+    /// terminal, where there is one. What earlier displays have left is undone before.
     pub fn open(self: &Arc<Displays>, wanted: Wanted) -> Result<Lease, Error> {
         for line in self.restore() {
             log::info!("displays: {line}");
@@ -158,14 +155,9 @@ impl Displays {
         Ok(display)
     }
 
-    /// Undoes what a daemon before this one could not, where that is not done yet. Returns lines for
+    /// Undoes what a daemon before this one could not, and displays of this one. Returns lines for
     /// the log. Whoever opens a display meanwhile waits.
     pub fn restore(&self) -> Vec<String> {
-        let mut is_restored = self.is_restored.lock().expect("no thread outlives a panic");
-        // With nothing to undo there is nothing to write either.
-        if std::mem::replace(&mut *is_restored, true) || self.journal.entries().is_empty() {
-            return Vec::new();
-        }
         self.journal.restore()
     }
 

@@ -272,12 +272,14 @@ impl Drop for Private {
         // While they still have a display to say goodbye to.
         self.programs.clear();
         self.compositor = None;
-        let removed = match fs::remove_dir_all(&self.folder) {
-            Err(error) if self.folder.exists() => Err(Error::system("folder not removed")(error)),
-            _ => Ok(()),
+        let Some(mark) = self.mark.take() else { return };
+        let written = match fs::remove_dir_all(&self.folder) {
+            Err(error) if self.folder.exists() => {
+                self.journal.leave(mark);
+                Err(Error::system("folder not removed")(error))
+            }
+            _ => self.journal.remove(mark),
         };
-        let written =
-            removed.and_then(|()| self.mark.take().map_or(Ok(()), |it| self.journal.remove(it)));
         if let Err(error) = written {
             log::warn!("session {}: display: {error}", self.session);
         }

@@ -239,7 +239,7 @@ pub(super) fn check_left_overs(_: &Subject, running: &Running) -> Vec<Finding> {
             Code::LeftOvers,
             format_args!("{count} changes of displays by old sessions are not undone"),
         )
-        .remedy("restart punktfunkd, which tries again"),
+        .remedy("start a session, which tries again"),
         _ => Finding::well(Code::LeftOvers, "nothing of old sessions"),
     };
     vec![finding]
