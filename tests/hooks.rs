@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -287,6 +288,45 @@ fn a_session_goes_on_without_its_app_where_that_is_wanted() {
     assert_eq!(report["error"], Value::Null, "{report}");
     assert_eq!(report["is_terminated"], json!(false), "{report}");
     assert_eq!(said(&daemon), ["app"]);
+}
+
+#[test]
+fn programs_have_the_limits_and_the_mask_that_the_daemon_was_started_with() {
+    let _alone = alone();
+    let folder = Folder::with_identity();
+    let own = folder.folder("own", 0o700).display().to_string();
+    let lines = "Display private\nLingerTime 0s\nOnConnect sh -c \"(ulimit -Sn; umask) >%/hook\"\n\
+        App Desktop\nPrepare sh -c \"(ulimit -Sn; umask) >%/prepare\"\n\
+        Command sh -c \"(ulimit -Sn; umask) >%/app; exec sleep 1000\"";
+    let daemon = Daemon::begin(folder, free_port(), &lines.replace('%', &own), |command| {
+        let limit = libc::rlimit { rlim_cur: 700, rlim_max: 4096 };
+        let start = move || {
+            // SAFETY: `limit` is a whole rlimit and outlives the call; the other takes an integer.
+            unsafe {
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+                libc::umask(0o002);
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec there are two system calls and nothing else.
+        unsafe { command.pre_exec(start) };
+    });
+    daemon.wait_ready();
+    daemon.wait_log("encoders: h264: software");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let mut device = Device::new(&daemon, "127.0.0.1");
+    device.pair(&daemon, "1234");
+
+    let report = device.stream(&["--seconds", "2"]);
+
+    assert_eq!(report["error"], Value::Null, "{report}");
+    let raised = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert!(raised.split_whitespace().any(|word| word == "4096"), "{raised}");
+    assert!(!raised.split_whitespace().any(|word| word == "700"), "{raised}");
+    for name in ["hook", "prepare", "app"] {
+        let told = fs::read_to_string(self::own(&daemon).join(name)).unwrap();
+        assert_eq!(told, "700\n0002\n", "{name}");
+    }
 }
 
 #[test]

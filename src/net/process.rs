@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
+use std::sync::OnceLock;
 
 /// A user of this machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -284,16 +285,38 @@ pub fn end_with_starter(command: &mut Command) {
     unsafe { command.pre_exec(follow) };
 }
 
+/// How many descriptors this process was to have when it started, once it may have more.
+static DESCRIPTOR_LIMIT: OnceLock<libc::rlim_t> = OnceLock::new();
+
 /// Lets this process have as many descriptors as its hard limit says; returns how many.
 pub fn raise_descriptor_limit() -> io::Result<usize> {
+    let limit = set_descriptor_limit(|limit| {
+        DESCRIPTOR_LIMIT.get_or_init(|| limit.rlim_cur);
+        limit.rlim_max
+    })?;
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// What the command starts has the limit of descriptors that this process was started with: programs
+/// with select(2) cannot use more than 1024, and some close as many as they may have.
+pub fn take_descriptor_limit(command: &mut Command) {
+    let Some(&before) = DESCRIPTOR_LIMIT.get() else { return };
+    let lower = move || set_descriptor_limit(|limit| before.min(limit.rlim_max)).map(drop);
+    // SAFETY: between fork and exec the closure makes two system calls, and neither allocates nor
+    // locks: an error of the system is a number.
+    unsafe { command.pre_exec(lower) };
+}
+
+fn set_descriptor_limit(
+    choose: impl FnOnce(&libc::rlimit) -> libc::rlim_t,
+) -> io::Result<libc::rlim_t> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a whole rlimit and outlives the calls.
-    unsafe {
-        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
-        limit.rlim_cur = limit.rlim_max;
-        check(libc::setrlimit(libc::RLIMIT_NOFILE, &limit))?;
-    }
-    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+    // SAFETY: `limit` is a whole rlimit and outlives the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    limit.rlim_cur = choose(&limit);
+    // SAFETY: as above.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    Ok(limit.rlim_cur)
 }
 
 /// Sets which permissions new files and sockets never get; returns the mask before.

@@ -73,6 +73,7 @@ impl Keeper {
         let run = Run::new();
         command.env(process::RUN, run.name()).stdin(Stdio::null());
         system::take_signals(&mut command);
+        system::take_descriptor_limit(&mut command);
         system::lead_session(&mut command);
         system::end_with_starter(&mut command);
         let (answer, answered) = mpsc::channel();

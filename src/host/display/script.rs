@@ -120,6 +120,7 @@ impl Script {
         command.env(process::RUN, run.name());
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         system::take_signals(&mut command);
+        system::take_descriptor_limit(&mut command);
         system::lead_session(&mut command);
         system::end_with_starter(&mut command);
         Ok((command.spawn()?, reader))
