@@ -61,6 +61,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl Error {
+    /// Whether there may be devices later: a compositor that hangs does not do so for ever.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Error::Compositor(wayland::Error::Missing(..)) => false,
+            Error::Compositor(_) => true,
+            Error::Kernel(_) | Error::Neither(..) => false,
+        }
+    }
+}
+
 impl Devices {
     /// Makes devices for a display at that place. Waits for the compositor, for 15 seconds at most,
     /// and for the kernel, some milliseconds.

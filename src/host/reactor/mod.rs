@@ -35,7 +35,7 @@ use crate::encode::{probe, prober};
 use crate::errand::Errands;
 use crate::hooks::Hooks;
 use crate::inhibit::Inhibitor;
-use crate::inject::devices::Devices;
+use crate::inject::devices::{self, Devices};
 use crate::inject::uinput::{self, Pad};
 use crate::listen::mdns::Mdns;
 use crate::listen::media::Ports;
@@ -75,7 +75,7 @@ pub type OpenMdns = Box<dyn Fn(&Conf, &[IpAddr], Instant) -> Option<Mdns>>;
 /// What an errand brought.
 pub enum Done {
     Conf(Box<Result<Conf, Vec<conf::Error>>>),
-    Devices(u32, Result<Devices, String>),
+    Devices(u32, Result<Devices, devices::Error>),
     /// These runs have ended by themselves.
     Ended(Vec<u32>),
     Gamepad(u32, GamepadIndex, Result<Box<Pad>, uinput::Error>),
@@ -467,12 +467,12 @@ impl Reactor {
 
     fn poll_done(&self) -> Option<Done> {
         let all = [&self.errands, &self.probes, &self.examinations, &self.gamepads];
-        all.into_iter().find_map(Errands::poll)
+        all.into_iter().find_map(Errands::poll).or_else(|| self.streams.poll_opened())
     }
 
     fn on_done(&mut self, done: Done, now: Instant) {
         match done {
-            Done::Devices(id, opened) => self.attach(id, opened),
+            Done::Devices(id, opened) => self.attach(id, opened, now),
             Done::Ended(runs) => self.parts.daemon.sessions.on_runs_ended(&runs),
             Done::Gamepad(id, index, opened) => self.attach_gamepad(id, index, opened, now),
             Done::Conf(loaded) => self.parts.daemon.handle_conf(*loaded),

@@ -16,9 +16,10 @@ use super::{Done, Reactor};
 use crate::code::Code;
 use crate::conf;
 use crate::display::Told;
+use crate::errand::Errands;
 use crate::hooks::Event;
 use crate::inhibit;
-use crate::inject::devices::{Devices, Way};
+use crate::inject::devices::{self, Devices, Way};
 use crate::inject::uinput::{self, Pad};
 use crate::inject::wayland::Place;
 use crate::listen::mgmt::Figures;
@@ -44,6 +45,8 @@ pub(super) struct Streams {
     /// Ends of sessions that are known when their threads and displays are through, and the numbers
     /// of their runs.
     partings: Vec<(Event, Box<Told>, u32)>,
+    /// Devices for input that are being opened, by the number of their session.
+    openings: Vec<(u32, Errands<Done>)>,
 }
 
 impl Streams {
@@ -57,6 +60,11 @@ impl Streams {
     pub(super) fn is_idle(&self) -> bool {
         let has_threads = !self.running.is_empty() || !self.ending.is_empty();
         !has_threads && self.over.is_empty() && self.closing.is_empty()
+    }
+
+    /// Devices that were opened, or could not be.
+    pub(super) fn poll_opened(&self) -> Option<Done> {
+        self.openings.iter().find_map(|(_, opening)| opening.poll())
     }
 
     /// The run of a session whose threads are told to end and are not through.
@@ -88,6 +96,7 @@ impl Reactor {
         self.streams.ending.retain_mut(|(_, pipeline)| !pipeline.is_over());
         self.close_displays();
         self.streams.closing.retain_mut(|(_, aside)| !aside.is_over());
+        self.streams.openings.retain(|(_, opening)| !opening.is_idle());
         if had_threads && self.streams.is_idle() {
             // What a session had is some megabytes, and the next may be long in coming.
             let job = || {
@@ -151,7 +160,7 @@ impl Reactor {
                 Act::Gamepad(id, uinput::Act::Open(order)) => self.open_gamepad(id, order, now),
                 Act::Gamepad(_, uinput::Act::Close(pad)) => self.close_gamepad(pad),
                 Act::Hook(event, told) => self.run_hook(event, told, now),
-                Act::OpenDevices(id, place) => self.open_devices(id, place),
+                Act::OpenDevices(id, place) => self.open_devices(id, place, now),
                 Act::Part(peer, parting) => {
                     if let Some(ports) = &mut self.parts.ports {
                         ports.part(peer, parting);
@@ -224,28 +233,43 @@ impl Reactor {
         }
     }
 
-    /// Has devices opened, which waits for their compositor.
-    fn open_devices(&mut self, id: u32, place: Place) {
+    /// Has devices opened, which waits for their compositor, and nobody else's: for each session by a
+    /// thread of its own, one after another.
+    fn open_devices(&mut self, id: u32, place: Place, now: Instant) {
         let way = match self.parts.daemon.conf.input {
             conf::Input::Auto => Way::Auto,
             conf::Input::Compositor => Way::Compositor,
             conf::Input::Uinput => Way::Uinput,
         };
-        let job = move || {
-            let opened = Devices::open(&place, way).map_err(|error| error.to_string());
-            Done::Devices(id, opened)
-        };
-        if let Err(error) = self.probes.give(job) {
-            log::warn!("session {id}: no input: {error} [{}]", Code::Input);
+        let openings = &mut self.streams.openings;
+        let index = openings.iter().position(|(other, _)| *other == id).unwrap_or_else(|| {
+            openings.push((id, Errands::new(Arc::clone(&self.waker))));
+            openings.len() - 1
+        });
+        let job = move || Done::Devices(id, Devices::open(&place, way));
+        if let Err(error) = openings[index].1.give(job) {
+            self.do_without_devices(id, &error.to_string(), true, now);
         }
     }
 
+    /// Input of a session goes nowhere, for now or for good.
+    fn do_without_devices(&mut self, id: u32, why: &str, may_pass: bool, now: Instant) {
+        let is_news = self.parts.daemon.sessions.on_no_devices(id, may_pass, now);
+        let level = if is_news { log::Level::Warn } else { log::Level::Debug };
+        log::log!(level, "session {id}: no input: {why} [{}]", Code::Input);
+    }
+
     /// Input of a session goes to these devices from now on.
-    pub(super) fn attach(&mut self, id: u32, opened: Result<Devices, String>) {
+    pub(super) fn attach(
+        &mut self,
+        id: u32,
+        opened: Result<Devices, devices::Error>,
+        now: Instant,
+    ) {
         let devices = match opened {
             Ok(devices) => devices,
-            Err(why) => {
-                return log::warn!("session {id}: no input: {why} [{}]", Code::Input);
+            Err(error) => {
+                return self.do_without_devices(id, &error.to_string(), error.may_pass(), now);
             }
         };
         let Some(devices) = self.parts.daemon.sessions.attach(id, devices) else {

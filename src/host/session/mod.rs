@@ -58,6 +58,8 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 const ARRIVAL_TIME: Duration = Duration::from_secs(10);
 /// How often it is looked whether what runs without its client has ended.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Until devices are opened again that could not be. A compositor that hangs takes seconds each time.
+const REOPEN_TIME: Duration = Duration::from_secs(2);
 /// What clients send that know of no ping payload.
 const LEGACY_PING: &[u8] = b"PING";
 /// Peers of the control stream that a session may have: the one that is there, and the one that
@@ -203,6 +205,9 @@ pub struct Session {
     has_picture: bool,
     /// Where its input goes, once it has a display.
     place: Option<Place>,
+    /// Whether devices could not be opened there, and when it is tried again.
+    lacks_devices: bool,
+    reopen_at: Option<Instant>,
     keys: SessionKeys,
     wishes: Wishes,
     local: IpAddr,
@@ -305,6 +310,8 @@ impl Sessions {
             told: Told { session: id, ..launch.told },
             has_picture: false,
             place: None,
+            lacks_devices: false,
+            reopen_at: None,
             control: Control::default(),
             client_ip: None,
             keys: launch.keys,
@@ -448,7 +455,7 @@ impl Sessions {
                 words.map(|words| format!("said last in its display: {words}"))
             }
             Report::Display(why, place) => {
-                session.place = Some(place.clone());
+                (session.place, session.reopen_at) = (Some(place.clone()), None);
                 self.acts.push_back(Act::OpenDevices(id, place));
                 Some(format!("display {why}"))
             }
@@ -515,8 +522,20 @@ impl Sessions {
             self.acts.push_back(Act::CloseDevices(devices));
             return None;
         };
+        if std::mem::take(&mut session.lacks_devices) {
+            log::info!("session {id}: input arrives from now on");
+        }
+        session.reopen_at = None;
         self.acts.extend(session.input.attach(devices).map(Act::CloseDevices));
         session.input.devices()
+    }
+
+    /// There are no devices for a session's input. Where the reason may pass, they are opened again
+    /// in a while. Returns whether there were no failures before.
+    pub fn on_no_devices(&mut self, id: u32, may_pass: bool, now: Instant) -> bool {
+        let Some(session) = self.get_mut(id) else { return false };
+        session.reopen_at = may_pass.then_some(now + REOPEN_TIME);
+        !std::mem::replace(&mut session.lacks_devices, true)
     }
 
     /// All devices for input that are not lost, with their sessions.
@@ -631,15 +650,21 @@ impl Sessions {
         let sessions = self.sessions.iter().filter_map(Session::deadline);
         let runs = self.runs.iter().filter_map(|run| run.lingers?.until());
         let gamepads = self.sessions.iter().filter_map(|session| session.input.poll_timeout());
-        sessions.chain(runs).chain(gamepads).chain(self.look_at).min()
+        let reopened = self.sessions.iter().filter_map(|session| session.reopen_at);
+        sessions.chain(runs).chain(gamepads).chain(reopened).chain(self.look_at).min()
     }
 
     /// Ends those whose clients did not come, or did not come back, and what motors of gamepads have
-    /// done long enough.
+    /// done long enough. Opens devices again.
     pub fn handle_timeout(&mut self, now: Instant) {
         for session in &mut self.sessions {
             if session.input.poll_timeout().is_some_and(|at| at <= now) {
                 self.acts.extend(session.settle_gamepads(now));
+            }
+            if session.reopen_at.take_if(|at| *at <= now).is_some()
+                && let Some(place) = &session.place
+            {
+                self.acts.push_back(Act::OpenDevices(session.id, place.clone()));
             }
         }
         let is_late = |session: &Session| session.deadline().is_some_and(|it| it <= now);

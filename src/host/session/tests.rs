@@ -346,6 +346,37 @@ fn whoever_does_not_come_in_time_is_forgotten_but_not_the_app() {
 }
 
 #[test]
+fn devices_that_could_not_be_opened_are_tried_again_until_the_reason_is_one_that_stays() {
+    let mut fixture = Fixture::with(&announce(), &[1]);
+    let (id, _) = fixture.knock(1, CONNECT_DATA + 1).unwrap();
+    let place =
+        Place { socket: "/run/wayland-1".into(), output: "DP-1".into(), seat: None, ipc: None };
+    let now = fixture.now;
+    let opens = vec![format!("{id} devices")];
+
+    fixture.sessions.handle_report(id, Report::Display("mirror".into(), place), now);
+    assert_eq!(orders(&fixture.acts()), opens);
+    let mut at = now;
+    for is_first in [true, false, false] {
+        assert_eq!(fixture.sessions.on_no_devices(id, true, at), is_first);
+        at += REOPEN_TIME;
+        assert_eq!(fixture.sessions.poll_timeout(), Some(at));
+        fixture.sessions.handle_timeout(at - Duration::from_millis(1));
+        assert_eq!(orders(&fixture.acts()), [] as [String; 0]);
+
+        fixture.sessions.handle_timeout(at);
+        fixture.sessions.handle_timeout(at);
+
+        assert_eq!(orders(&fixture.acts()), opens);
+    }
+    assert!(!fixture.sessions.on_no_devices(id, false, at));
+    fixture.sessions.handle_timeout(at + REOPEN_TIME);
+    assert_eq!(orders(&fixture.acts()), [] as [String; 0]);
+    // Of one that is over by then.
+    assert!(!fixture.sessions.on_no_devices(id + 1, true, at));
+}
+
+#[test]
 fn a_handshake_that_begins_anew_begins_the_stream_anew_with_other_nonces() {
     let mut fixture = Fixture::with(&announce(), &[1]);
     let id = fixture.ids[0];
