@@ -51,12 +51,16 @@ impl<T> Shelf<T> {
     }
 
     /// What holds of what is there for a run: `None` if there is nothing, and `false` of what is
-    /// lent, where somebody else looks.
+    /// lent, where somebody else looks. It is lent meanwhile, which may take long.
     pub fn look(&self, run: u32, holds: impl FnOnce(&mut T) -> bool) -> Option<bool> {
-        match self.lock().get_mut(&run)? {
-            Place::Here(display) => Some(holds(display)),
-            Place::Lent => Some(false),
-        }
+        let mut places = self.lock();
+        let Place::Here(mut display) = std::mem::replace(places.get_mut(&run)?, Place::Lent) else {
+            return Some(false);
+        };
+        drop(places);
+        let result = holds(&mut display);
+        self.put(run, Some(display));
+        Some(result)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u32, Place<T>>> {
@@ -95,6 +99,30 @@ mod tests {
         shelf.put(1, None);
         assert_eq!(shelf.look(1, |_| true), None);
         assert_eq!(shelf.take(1), None);
+    }
+
+    #[test]
+    fn who_looks_keeps_nobody_waiting_but_for_what_is_looked_at() {
+        let shelf = Shelf::default();
+        for (run, display) in [(1, "one"), (2, "two")] {
+            assert_eq!(shelf.take(run), None);
+            shelf.put(run, Some(display));
+        }
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (end, ends) = std::sync::mpsc::channel();
+        let holds = move |_: &mut &str| begun.send(()).is_ok() && ends.recv().is_ok();
+
+        let (looked, taken) = thread::scope(|scope| {
+            let looker = scope.spawn(|| shelf.look(1, holds));
+            begins.recv().unwrap();
+            assert_eq!((shelf.take(2), shelf.look(1, |_| true)), (Some("two"), Some(false)));
+            let taker = scope.spawn(|| shelf.take(1));
+            assert!(!taker.is_finished());
+            end.send(()).unwrap();
+            (looker.join().unwrap(), taker.join().unwrap())
+        });
+
+        assert_eq!((looked, taken), (Some(true), Some("one")));
     }
 
     #[test]

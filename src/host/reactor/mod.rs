@@ -154,6 +154,9 @@ pub struct Reactor {
     errands: Errands<Done>,
     /// Probes of encoders: drivers may hang, and nothing else is to wait for them.
     probes: Errands<Done>,
+    /// Displays that nobody looks at, and what was left at desktops and at the sound server: these may
+    /// hang as well, and what undoes something takes its time.
+    desktops: Errands<Done>,
     hooks: Hooks,
     inhibitor: Inhibitor,
     /// What `punktfunkctl doctor` asks for, which takes seconds where something hangs.
@@ -201,6 +204,7 @@ impl Reactor {
         Ok(Reactor {
             errands: Errands::new(Arc::clone(&waker)),
             probes: Errands::new(Arc::clone(&waker)),
+            desktops: Errands::new(Arc::clone(&waker)),
             hooks: Hooks::new(Arc::clone(&waker)),
             inhibitor: Inhibitor::new(parts.services.displays.plain_setting().clone()),
             examinations: Errands::new(Arc::clone(&waker)),
@@ -466,7 +470,7 @@ impl Reactor {
     }
 
     fn poll_done(&self) -> Option<Done> {
-        let all = [&self.errands, &self.probes, &self.examinations, &self.gamepads];
+        let all = [&self.errands, &self.probes, &self.desktops, &self.examinations, &self.gamepads];
         all.into_iter().find_map(Errands::poll).or_else(|| self.streams.poll_opened())
     }
 
@@ -565,8 +569,7 @@ impl Reactor {
             }
             Done::Released
         };
-        // Commands that undo something take their time, and no file is to wait for them.
-        if let Err(error) = self.probes.give(job) {
+        if let Err(error) = self.desktops.give(job) {
             ::log::warn!("displays: those of old sessions stay: {error} [{}]", Code::LeftOvers);
         }
     }
@@ -579,7 +582,7 @@ impl Reactor {
                 sinks.lock().unwrap_or_else(PoisonError::into_inner).restore_from_journal();
             Done::Restored(restored.map_err(|error| error.to_string()))
         };
-        if let Err(error) = self.errands.give(job) {
+        if let Err(error) = self.desktops.give(job) {
             ::log::warn!("sound: sinks of old sessions stay: {error} [{}]", Code::LeftOvers);
         }
     }

@@ -225,10 +225,13 @@ impl Reactor {
         }
     }
 
-    /// Has it found out which of the runs have ended by themselves.
+    /// Has it found out which of the runs have ended by themselves, unless that waits to be done.
     fn look_at(&self, runs: Vec<u32>) {
         let displays = Arc::clone(&self.parts.services.displays);
-        if let Err(error) = self.errands.give(move || Done::Ended(displays.ended(&runs))) {
+        if self.desktops.waiting_count() > 0 {
+            return;
+        }
+        if let Err(error) = self.desktops.give(move || Done::Ended(displays.ended(&runs))) {
             log::debug!("displays: not looked at: {error}");
         }
     }
