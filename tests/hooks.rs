@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use support::device::Device;
-use support::{Daemon, Folder, eventually, free_port, need_encoders, tool};
+use support::{Daemon, Folder, command, eventually, free_port, need_encoders, tool};
 
 /// Writes its first argument, and its environment, where tests look for it. More arguments are a
 /// command that it becomes.
@@ -327,6 +327,35 @@ fn programs_have_the_limits_and_the_mask_that_the_daemon_was_started_with() {
         let told = fs::read_to_string(self::own(&daemon).join(name)).unwrap();
         assert_eq!(told, "700\n0002\n", "{name}");
     }
+}
+
+#[test]
+fn an_app_is_ended_and_undone_once_there_is_a_thread_for_it() {
+    let _alone = alone();
+    let (daemon, device) = start(
+        "Display private\nLingerTime 4s\nApp Desktop\n  Command say app sleep 1000\n  Undo say undo",
+    );
+    let pid = daemon.pid().to_string();
+    let limit = |processes: &str| {
+        let processes = format!("--nproc={processes}");
+        let mut prlimit = command("prlimit");
+        let limited = prlimit.args(["--pid", &pid, &processes]).status().unwrap();
+        assert!(limited.success());
+    };
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let processes = limits.lines().find(|line| line.starts_with("Max processes")).unwrap();
+    let before = processes.split_whitespace().nth(2).unwrap();
+
+    let report = device.stream(&["--seconds", "1"]);
+    daemon.wait_log("its display is kept");
+    limit("0:");
+    daemon.wait_log("app of run 1: display not closed yet: ");
+    let said_before = said(&daemon);
+    limit(&format!("{before}:"));
+    wait_said(&daemon, "undo");
+
+    assert_eq!((&report["error"], said_before), (&Value::Null, vec!["app".to_owned()]));
+    is_undone(&daemon);
 }
 
 #[test]

@@ -395,6 +395,7 @@ impl Reactor {
             .chain(self.table.poll_timeout())
             .chain(self.parts.daemon.poll_timeout())
             .chain(devices)
+            .chain(self.streams.poll_timeout())
             .chain(self.parts.daemon.sessions.poll_timeout())
             .chain(self.parts.ports.as_ref().and_then(Ports::poll_timeout))
             .chain(mdns)

@@ -4,7 +4,7 @@
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
@@ -31,6 +31,9 @@ use crate::session::{Act, End, Media, Session};
 pub(super) const FIRST_DEVICE: usize = 768;
 const DEVICE_COUNT: usize = 256; // up to the tokens of connections
 
+/// Where the system has no thread, one is wanted again after this time.
+const CLOSE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The threads of all sessions.
 #[derive(Default)]
 pub(super) struct Streams {
@@ -38,8 +41,10 @@ pub(super) struct Streams {
     running: Vec<(u32, Pipeline)>,
     /// Told to end, and not through with it.
     ending: Vec<(u32, Pipeline)>,
-    /// The numbers of runs that are over, and whose threads are not.
+    /// The numbers of runs that are over, and whose displays are not being closed yet.
     over: Vec<u32>,
+    /// When that is tried again, where there was no thread for it.
+    close_at: Option<Instant>,
     /// Displays that are being closed, by the number of their run.
     closing: Vec<(u32, Aside)>,
     /// Ends of sessions that are known when their threads and displays are through, and the numbers
@@ -60,6 +65,11 @@ impl Streams {
     pub(super) fn is_idle(&self) -> bool {
         let has_threads = !self.running.is_empty() || !self.ending.is_empty();
         !has_threads && self.over.is_empty() && self.closing.is_empty()
+    }
+
+    /// When there is something to do that nobody else tells of.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.close_at
     }
 
     /// Devices that were opened, or could not be.
@@ -94,7 +104,7 @@ impl Reactor {
         self.take_reports(now);
         let had_threads = !self.streams.is_idle();
         self.streams.ending.retain_mut(|(_, pipeline)| !pipeline.is_over());
-        self.close_displays();
+        self.close_displays(now);
         self.streams.closing.retain_mut(|(_, aside)| !aside.is_over());
         self.streams.openings.retain(|(_, opening)| !opening.is_idle());
         if had_threads && self.streams.is_idle() {
@@ -148,7 +158,7 @@ impl Reactor {
             match act {
                 Act::Close(run) => {
                     self.streams.over.push(run);
-                    self.close_displays();
+                    self.close_displays(now);
                 }
                 Act::LookAt(runs) => self.look_at(runs),
                 Act::Order(id, order) => {
@@ -209,20 +219,32 @@ impl Reactor {
 
     /// Has the displays closed of runs that are over, once no thread of theirs is left: a display
     /// may be at hand there still.
-    fn close_displays(&mut self) {
-        let Streams { running, ending, over, closing, .. } = &mut self.streams;
+    fn close_displays(&mut self, now: Instant) {
+        let Streams { running, ending, over, closing, close_at, .. } = &mut self.streams;
+        if close_at.is_some_and(|at| now < at) {
+            return;
+        }
+        *close_at = None;
         let is_left = |run: u32| {
             let runs = running.iter().map(|(_, pipeline)| pipeline.run());
             runs.chain(ending.iter().map(|(_, pipeline)| pipeline.run())).any(|other| other == run)
         };
-        for run in over.extract_if(.., |run| !is_left(*run)) {
-            let displays = Arc::clone(&self.parts.services.displays);
+        over.retain(|run| {
+            if is_left(*run) {
+                return true;
+            }
+            let (run, displays) = (*run, Arc::clone(&self.parts.services.displays));
             // What is asked to end may take its time, and others are not to wait for it.
             match Aside::start("display-close", &self.waker, move || displays.close(run)) {
                 Ok(aside) => closing.push((run, aside)),
-                Err(error) => log::error!("app of run {run}: display not closed: {error}"),
+                Err(error) => {
+                    log::warn!("app of run {run}: display not closed yet: {error}");
+                    *close_at = Some(now + CLOSE_INTERVAL);
+                    return true;
+                }
             }
-        }
+            false
+        });
     }
 
     /// Has it found out which of the runs have ended by themselves, unless that waits to be done.
