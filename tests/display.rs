@@ -2,6 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests run real programs in real time")]
 
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/code.rs"]
+mod code;
 #[allow(dead_code, unused_imports, reason = "the daemon uses the rest")]
 #[path = "../src/host/conf/mod.rs"]
 mod conf;

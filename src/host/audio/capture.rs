@@ -180,7 +180,7 @@ fn record(
 
 fn close(sinks: &Mutex<Sinks>, session: u32) {
     if let Err(error) = lock(sinks).close(session) {
-        log::warn!("session {session}: sink not removed: {error}");
+        log::warn!("session {session}: sink not removed: {error} [{}]", Code::LeftOvers);
     }
 }
 

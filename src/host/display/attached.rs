@@ -15,6 +15,7 @@ use super::seats::Seat;
 use super::sway::{self, Desktop, Removal};
 use super::told::Told;
 use super::{Backend, Error, Surroundings, Wanted};
+use crate::code::Code;
 use crate::ipc::{Events, Window};
 
 /// An output of somebody's desktop, and the session's programs there.
@@ -261,7 +262,8 @@ impl Drop for Attached {
             }
         };
         if let Err(error) = written {
-            log::warn!("session {}: output {} left: {error}", self.session, self.output);
+            let (session, output) = (self.session, &self.output);
+            log::warn!("session {session}: output {output} left: {error} [{}]", Code::LeftOvers);
         }
     }
 }

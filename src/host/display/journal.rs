@@ -17,6 +17,7 @@ use super::seats::Seats;
 use super::sway::{self, Desktop, Removal};
 use super::wlroots::{self, Setup};
 use super::{Error, lent};
+use crate::code::Code;
 use crate::ipc;
 use crate::state::Directory;
 
@@ -159,7 +160,8 @@ impl Journal {
             }
             Some(document) => {
                 let why = document.err().map_or("another version".to_owned(), |it| it.to_string());
-                log::warn!("displays: {FILE} not understood, what it says is not undone: {why}");
+                let what = "not understood, what it says is not undone";
+                log::warn!("displays: {FILE} {what}: {why} [{}]", Code::LeftOvers);
                 Vec::new()
             }
         };
@@ -314,7 +316,7 @@ impl Journal {
             }
         });
         if let Err(error) = settled {
-            log::warn!("displays: {error}");
+            log::warn!("displays: {error} [{}]", Code::LeftOvers);
         }
     }
 

@@ -15,6 +15,7 @@ use super::programs::Programs;
 use super::told::Told;
 use super::wlroots::{self, Client, Desktop, Head, Setup};
 use super::{Backend, Error, Surroundings, Wanted};
+use crate::code::Code;
 
 /// How often an output is set up again that others set up otherwise. Some do it each time.
 const REPAIR_COUNT_MAX: u32 = 8;
@@ -228,7 +229,8 @@ impl Drop for Lent {
             }
         };
         if let Err(error) = written {
-            log::warn!("session {}: output {} left: {error}", self.session, self.output);
+            let (session, output) = (self.session, &self.output);
+            log::warn!("session {session}: output {output} left: {error} [{}]", Code::LeftOvers);
         }
     }
 }

@@ -20,6 +20,7 @@ use super::process::{self, Process};
 use super::sway::{self, Desktop};
 use super::told::Told;
 use super::{Backend, Error, Surroundings, Wanted, folder_name};
+use crate::code::Code;
 
 /// The compositor has this long to be there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -281,7 +282,7 @@ impl Drop for Private {
             _ => self.journal.remove(mark),
         };
         if let Err(error) = written {
-            log::warn!("session {}: display: {error}", self.session);
+            log::warn!("session {}: display: {error} [{}]", self.session, Code::LeftOvers);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::Error;
 use super::app::{App, Setting};
 use super::journal::{Entry, Journal, Mark};
 use super::script::Script;
+use crate::code::Code;
 
 /// One preparation, and what undoes it. Without words there is nothing to do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,11 +83,12 @@ impl Undo {
     fn run(&mut self) {
         while let Some(script) = self.scripts.last() {
             if let Err(failure) = script.run() {
-                log::warn!("session {}: undo \"{}\": {failure}", self.session, script.name());
+                let (session, name) = (self.session, script.name());
+                log::warn!("session {session}: undo \"{name}\": {failure} [{}]", Code::LeftOvers);
             }
             self.scripts.pop();
             if let Err(error) = self.write() {
-                log::warn!("session {}: {error}", self.session);
+                log::warn!("session {}: {error} [{}]", self.session, Code::LeftOvers);
             }
         }
     }

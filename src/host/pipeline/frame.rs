@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -148,8 +149,7 @@ impl Thread {
         let (source_plan, display) = match self.plan.display.take() {
             None => (SourcePlan::Test, None),
             Some(wanted) => {
-                let opened = self.services.displays.open(wanted);
-                let display = opened.map_err(|error| format!("{error} [{}]", Code::Display))?;
+                let display = self.services.displays.open(wanted).map_err(no_picture)?;
                 let (socket, output) = display.wayland();
                 let why = display.why();
                 self.reports.push(Report::Display(why, place(&display)));
@@ -157,8 +157,8 @@ impl Thread {
                 (SourcePlan::Screen { socket, output, memory }, Some(display))
             }
         };
-        let mut source =
-            Source::open(&source_plan, size, refresh_mhz).map_err(|error| error.to_string())?;
+        let opened = Source::open(&source_plan, size, refresh_mhz);
+        let mut source = opened.map_err(no_picture)?;
         self.tell(&mut source);
         let (encoder, converter, planes) = self.open_for(&source)?;
         Ok(Stages {
@@ -233,7 +233,7 @@ impl Thread {
                         let why = "as it was, after sway has read its configuration anew";
                         self.reports.push(Report::Display(why.to_owned(), place(display)));
                     }
-                    Err(error) => return self.reports.push(Report::Failed(error.to_string())),
+                    Err(error) => return self.reports.push(Report::Failed(no_picture(error))),
                 }
             }
             let repeats = stage.source.rests() && stage.source.last().is_some();
@@ -273,7 +273,7 @@ impl Thread {
                 let (width, height) = stage.source.size();
                 self.reports.push(Report::Resized(width, height, clock::now() - now));
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(no_picture(error)),
         }
         self.tell(&mut stage.source);
         Ok(())
@@ -382,6 +382,11 @@ impl Thread {
 }
 
 /// Where input for a display goes.
+/// Why there is nothing to see, with the code of that.
+fn no_picture(error: impl fmt::Display) -> String {
+    format!("{error} [{}]", Code::Display)
+}
+
 fn place(display: &Display) -> Place {
     let (socket, output) = display.wayland();
     Place { socket, output, seat: display.seat(), ipc: display.ipc() }
