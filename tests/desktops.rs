@@ -227,20 +227,25 @@ fn a_desktop_that_starts_after_the_daemon_is_found() {
 }
 
 #[test]
-fn a_desktop_is_found_where_those_of_its_user_usually_are() {
+fn a_desktop_is_found_where_its_user_has_it_after_the_login() {
     let _alone = alone();
     let sway = Sway::start("1024x768@60Hz");
     let (folder, runtime) = (Folder::with_identity(), sway.run());
     let user = fs::metadata(&runtime).unwrap().uid();
-    // It sees the desktop's sockets there alone, and is told nothing.
+    // It sees the desktop's sockets there alone, once the user has logged in, and is told nothing.
+    let [login, there] = ["login", "there"].map(|name| folder.path().join(name));
     let script = format!(
         "#!/bin/sh\n\
          exec unshare --user --map-root-user --mount sh -ec '\n\
          mount -t tmpfs none /run\n\
-         mkdir -p -m 700 /run/user/{user}\n\
-         mount --bind {} /run/user/{user}\n\
+         ( ( until [ -e {} ]; do sleep 0.05; done\n\
+             mkdir -p -m 700 /run/user/{user}\n\
+             mount --bind {} /run/user/{user}\n\
+             touch {} ) & )\n\
          exec unshare --user --map-user={user} --map-group={user} {} \"$@\"' sh \"$@\"\n",
+        login.display(),
         runtime.display(),
+        there.display(),
         program("punktfunkd").display(),
     );
     tool("unshare");
@@ -249,6 +254,8 @@ fn a_desktop_is_found_where_those_of_its_user_usually_are() {
     let daemon = start_in(folder, "", &[]);
     let mut device = Device::new(&daemon, "127.0.0.1");
     device.pair(&daemon, "1234");
+    fs::write(&login, "").unwrap();
+    eventually("the user's folder is there", || there.exists().then_some(()));
 
     let report = device.begin_stream(&["--seconds", "2"]).report();
 

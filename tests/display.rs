@@ -121,7 +121,7 @@ impl Machine {
     fn surroundings(&self) -> Surroundings {
         Surroundings {
             runtime: self.path.join("run"),
-            xdg_runtime: Some(self.path.join("xdg")),
+            xdg_runtime: self.path.join("xdg"),
             home: self.path.join("home"),
             variables: vec![("PATH".into(), "/usr/bin:/bin".into())],
         }

@@ -467,7 +467,7 @@ pub mod tests {
         let journal = display::journal::Journal::open(directory).unwrap();
         let surroundings = display::Surroundings {
             runtime: "/r".into(),
-            xdg_runtime: None,
+            xdg_runtime: "/x".into(),
             home: "/".into(),
             variables: Vec::new(),
         };

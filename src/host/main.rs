@@ -318,9 +318,11 @@ fn prepare(
     let program = fs::read_link(SELF).unwrap_or_default();
     let directory = Arc::new(directory);
     let abilities = prober::load(&directory);
-    let displays = open_displays(surroundings, &engine_path, &directory)?;
-    let sound_server = surroundings.sound_server.clone();
-    let sinks = Sinks::new(sound_server, Journal::new(Arc::clone(&directory)));
+    let xdg_runtime = runtime_directory_of_user(surroundings);
+    let displays = open_displays(surroundings, &engine_path, &xdg_runtime, &directory)?;
+    let sound_server =
+        Server { runtime_directory: Some(xdg_runtime), ..surroundings.sound_server.clone() };
+    let sinks = Sinks::new(sound_server.clone(), Journal::new(Arc::clone(&directory)));
     let bound: Vec<IpAddr> = doors.iter().filter_map(listen::Door::announced_ip).collect();
     let parts = Parts {
         mdns: open_mdns(&conf, &bound, now),
@@ -333,7 +335,7 @@ fn prepare(
         doors,
         ports,
         prober: probe::Program::new(SELF, surroundings.variables.iter().cloned()),
-        sound_server: surroundings.sound_server.clone(),
+        sound_server,
         variables: surroundings.variables.clone(),
         descriptor_count,
         directory,
@@ -350,10 +352,20 @@ fn prepare(
     Reactor::new(parts).map_err(|error| Exit::Fault.because(format!("loop: {error}")))
 }
 
+/// Where the desktop and the sound server of the user have their sockets. A daemon that is up before
+/// its user logs in has none yet, so this need not be there; under RunAs, what the environment names
+/// is that of root.
+fn runtime_directory_of_user(surroundings: &Surroundings) -> PathBuf {
+    let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.uid() == process::uid());
+    let named = surroundings.sound_server.runtime_directory.clone().filter(is_ours);
+    named.unwrap_or_else(|| format!("/run/user/{}", process::uid()).into())
+}
+
 /// What displays of sessions need, and what is left of those before.
 fn open_displays(
     surroundings: &Surroundings,
     engine_path: &Path,
+    xdg_runtime: &Path,
     directory: &Arc<Directory>,
 ) -> Result<Arc<Displays>, Failure> {
     let journal = display::journal::Journal::open(Arc::clone(directory))
@@ -361,13 +373,9 @@ fn open_displays(
     // Under RunAs the environment is that of root.
     let user = process::user_by_uid(process::uid()).ok().flatten();
     let home = user.map(|user| PathBuf::from(user.home));
-    let is_ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|it| it.uid() == process::uid());
-    let usual = PathBuf::from(format!("/run/user/{}", process::uid()));
-    let named = surroundings.sound_server.runtime_directory.clone();
-    let xdg_runtime = named.into_iter().chain([usual]).find(is_ours);
     let around = display::Surroundings {
         runtime: engine_path.parent().unwrap_or(Path::new("/")).to_owned(),
-        xdg_runtime,
+        xdg_runtime: xdg_runtime.to_owned(),
         home: home.or(surroundings.sound_server.home.clone()).unwrap_or_else(|| "/".into()),
         variables: surroundings.variables.clone(),
     };

@@ -121,10 +121,8 @@ pub fn plain_setting(surroundings: &Surroundings) -> Setting {
     let home = Some(&surroundings.home).filter(|home| home.is_dir());
     let directory = home.map_or("/".into(), PathBuf::clone);
     let mut variables: BTreeMap<_, _> = environment(surroundings).into_iter().collect();
-    if let Some(runtime) = &surroundings.xdg_runtime {
-        // Sound servers and the bus of the user are there.
-        variables.insert("XDG_RUNTIME_DIR".into(), runtime.into());
-    }
+    // Sound servers and the bus of the user are there.
+    variables.insert("XDG_RUNTIME_DIR".into(), surroundings.xdg_runtime.clone().into());
     Setting { directory, variables }
 }
 
@@ -163,7 +161,7 @@ mod tests {
         let variables = [("PATH", "/bin"), ("LC_ALL", "C"), ("DISPLAY", ":0"), ("SECRET", "x")];
         Surroundings {
             runtime: "/run/pf".into(),
-            xdg_runtime: Some("/run/user/7".into()),
+            xdg_runtime: "/run/user/7".into(),
             home: "/no/home".into(),
             variables: variables.map(|(name, value)| (name.into(), value.into())).to_vec(),
         }

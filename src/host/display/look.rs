@@ -12,7 +12,7 @@ use crate::conf::Compositor;
 #[derive(Clone, Debug, Default)]
 pub struct Sight {
     /// Where desktops of this user are looked for.
-    pub directory: Option<PathBuf>,
+    pub directory: PathBuf,
     /// The desktop that runs.
     pub desktop: Option<Desktop>,
     /// The program that would be started.
@@ -90,11 +90,11 @@ impl Displays {
     pub fn look(&self, compositor: Compositor) -> Sight {
         let is_missing = |name: &&str| app::find(name, &self.surroundings).is_none();
         let directory = self.surroundings.xdg_runtime.clone();
-        let desktop = directory.as_deref().and_then(|it| Desktop::find(it, compositor));
+        let desktop = Desktop::find(&directory, compositor);
         let known = desktop.as_ref().map(Desktop::pid);
         Sight {
             sway: app::find("sway", &self.surroundings),
-            others: directory.as_deref().map_or_else(Vec::new, |it| sway::others(it, known)),
+            others: sway::others(&directory, known),
             missing: [TERMINAL, "swaybg", "Xwayland"].into_iter().filter(is_missing).collect(),
             desktop,
             directory,

@@ -77,8 +77,8 @@ pub struct Wanted {
 pub struct Surroundings {
     /// Where this user alone can make folders for sockets: a part of the runtime directory.
     pub runtime: PathBuf,
-    /// Where the user's desktops have their sockets: XDG_RUNTIME_DIR.
-    pub xdg_runtime: Option<PathBuf>,
+    /// Where the user's desktops have their sockets: XDG_RUNTIME_DIR. It may come later.
+    pub xdg_runtime: PathBuf,
     /// The user's home.
     pub home: PathBuf,
     /// The daemon's environment, of which programs get a part.
@@ -169,8 +169,8 @@ impl Displays {
     /// Why a session would have nothing to see on such a display, as far as that shows without
     /// trying.
     pub fn refusal(&self, kind: &Kind) -> Option<String> {
-        let runtime = self.surroundings.xdg_runtime.as_deref();
-        let may_run = *kind != Kind::Private && runtime.is_some_and(sway::has_socket);
+        let runtime = &self.surroundings.xdg_runtime;
+        let may_run = *kind != Kind::Private && sway::has_socket(runtime);
         let is_there = may_run || app::find("sway", &self.surroundings).is_some();
         (!is_there).then(|| Error::Missing("sway").to_string())
     }
@@ -339,11 +339,11 @@ pub enum Error {
         others: Vec<String>,
     },
     /// No sway of this user runs.
-    NoSway(Option<PathBuf>),
+    NoSway(PathBuf),
     /// No compositor of this user runs that sets its outputs by the protocol of wlroots.
     NoWlroots {
         /// Where it would be.
-        directory: Option<PathBuf>,
+        directory: PathBuf,
         /// What is amiss with those that run.
         others: Vec<String>,
     },
@@ -412,13 +412,8 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
-            Error::NoSway(None) | Error::NoWlroots { directory: None, .. } => {
-                write!(f, "no runtime directory to look for a desktop in")
-            }
-            Error::NoSway(Some(path)) => {
-                write!(f, "no sway of this user in {}", path.display())
-            }
-            Error::NoWlroots { directory: Some(path), others } => {
+            Error::NoSway(path) => write!(f, "no sway of this user in {}", path.display()),
+            Error::NoWlroots { directory: path, others } => {
                 write!(f, "no other compositor of wlroots in {}", path.display())?;
                 others.iter().try_for_each(|it| write!(f, ", {it}"))
             }
@@ -673,20 +668,18 @@ fn attach_to(
     surroundings: &Surroundings,
     journal: &Arc<Journal>,
 ) -> Result<Box<dyn Backend>, Error> {
-    let directory = surroundings.xdg_runtime.as_deref();
-    let owned = || directory.map(Path::to_owned);
+    let directory = &surroundings.xdg_runtime;
     Ok(match compositor {
         Compositor::Auto | Compositor::Sway => {
-            let desktop = directory.and_then(sway::find).ok_or_else(|| Error::NoSway(owned()))?;
+            let desktop = sway::find(directory).ok_or_else(|| Error::NoSway(directory.clone()))?;
             Box::new(match &wanted.kind {
                 Kind::Mirror(output) => Attached::mirror(desktop, output, wanted, journal)?,
                 _ => Attached::make(desktop, wanted, journal)?,
             })
         }
         Compositor::Wlroots => {
-            let found = directory.map_or(Err(Vec::new()), wlroots::find);
-            let no_desktop = |others| Error::NoWlroots { directory: owned(), others };
-            let desktop = found.map_err(no_desktop)?;
+            let no_desktop = |others| Error::NoWlroots { directory: directory.clone(), others };
+            let desktop = wlroots::find(directory).map_err(no_desktop)?;
             Box::new(match &wanted.kind {
                 Kind::Mirror(output) => Lent::mirror(desktop, output, wanted, journal)?,
                 _ => Lent::take(desktop, wanted, journal)?,
@@ -735,7 +728,7 @@ mod tests {
         let path = folder.path();
         let surroundings = Surroundings {
             runtime: path.to_owned(),
-            xdg_runtime: Some(path.to_owned()),
+            xdg_runtime: path.to_owned(),
             home: path.to_owned(),
             variables: vec![("PATH".into(), path.into())],
         };

@@ -41,7 +41,7 @@ pub(super) fn check(subject: &Subject, running: &Running) -> Vec<Finding> {
 fn check_desktop(wanted: &Display, compositor: Compositor, sight: &Sight) -> Finding {
     let code = Code::Display;
     let Some(desktop) = &sight.desktop else {
-        let place = sight.directory.as_ref().map_or("any place".into(), |it| it.to_string_lossy());
+        let place = sight.directory.to_string_lossy();
         let kind = match compositor {
             Compositor::Auto => "sway or other compositor of wlroots",
             Compositor::Sway => "sway",
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_desktop_that_is_wanted_and_not_there_is_broken() {
         let others = vec!["gnome-shell (pid 7)".to_owned()];
-        let sight = Sight { directory: Some("/run/user/7".into()), others, ..Sight::default() };
+        let sight = Sight { directory: "/run/user/7".into(), others, ..Sight::default() };
 
         let told = |compositor| check_desktop(&Display::Virtual, compositor, &sight);
 
