@@ -156,7 +156,7 @@ impl Control {
     /// Access units that were lost in the last seconds in spite of parity, and how many there were.
     pub fn frames_lost(&self) -> (u64, u64) {
         let sum = self.sum(SECOND_COUNT);
-        (sum.frames_lost, sum.frames + sum.frames_lost)
+        (sum.frames_lost, sum.frames.saturating_add(sum.frames_lost))
     }
 
     /// Begins anew, as the way is another one. Parity stays until that is known better.

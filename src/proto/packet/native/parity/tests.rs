@@ -130,6 +130,17 @@ fn a_way_that_is_new_is_judged_anew() {
 }
 
 #[test]
+fn a_report_of_all_there_can_be_is_no_harm() {
+    let mut host = Host::new();
+    host.report.frames = u64::MAX - 3;
+    host.report.frames_lost = u64::MAX;
+
+    host.run(1, 0, 0);
+
+    assert_eq!(host.control.frames_lost(), (u64::MAX, u64::MAX));
+}
+
+#[test]
 fn no_report_is_too_strange_and_policy_holds() {
     let mut state = 0x1234_5678_9abc_def1_u64;
     let mut random = move || {
