@@ -324,7 +324,8 @@ impl Packetizer {
     }
 
     /// The third step, in as many parts as there are bursts: some datagrams of the block that was
-    /// protected. Each is to be sealed once.
+    /// protected. Each is to be sealed once. Either all are, or none is: what was sealed and not sent
+    /// would be taken for lost.
     ///
     /// # Panics
     ///
@@ -332,6 +333,9 @@ impl Packetizer {
     pub fn seal(&mut self, block: &Block, indices: Range<usize>) -> Result<&[u8], Exhausted> {
         assert!(indices.end <= block.datagram_count(), "datagrams {indices:?}");
         let datagram_len = self.datagram_len();
+        if self.sealer.room(datagram_len) < indices.len() as u64 {
+            return Err(Exhausted);
+        }
         let bytes = indices.start * datagram_len..indices.end * datagram_len;
         let datagrams = &mut self.buffer[bytes.clone()];
         for datagram in datagrams.chunks_exact_mut(datagram_len) {
@@ -393,6 +397,8 @@ fn protect(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::gamestream::secret::Secret;
+    use crate::proto::units::FrameIndex;
 
     fn shape(shard_len: usize, block_data_max: usize) -> Shape {
         Shape { shard_len, block_data_max, parity_percent: 20, parity_count_min: 2 }
@@ -427,6 +433,26 @@ mod tests {
             assert_eq!(shape(64, 1000).parity_count(data_count), expected);
         }
         assert_eq!(Shape { parity_percent: 0, ..shape(64, 1000) }.parity_count(1000), 0);
+    }
+
+    #[test]
+    fn a_block_for_which_the_key_has_no_room_takes_no_numbers() {
+        let keys = Keys { key: Secret::new([1; 16]), iv: Secret::new([2; 12]) };
+        let frame = FrameHeader { index: FrameIndex(1), is_idr: true, is_anchor: false, epoch: 0 };
+        let prefix = FramePrefix { captured_us: 1, latency_us: 2 };
+        let unit = Unit { header: frame, prefix, bytes: &[7; 1000] };
+        for shard_len in [64, 4096] {
+            let mut packetizer = Packetizer::new(shape(shard_len, 1000), &keys);
+            let count = packetizer.plan(&unit).unwrap().datagram_count;
+            packetizer.sealer().leave_room(count as u64 - 1);
+
+            assert_eq!(packetizer.block(&unit, 0), Err(Error::Exhausted));
+            assert_eq!((packetizer.sealer().number(), packetizer.made()), (0, &[][..]));
+            packetizer.sealer().next_phase(&keys);
+            assert!(packetizer.block(&unit, 0).is_ok());
+
+            assert_eq!(packetizer.sealer().number(), count as u64, "{shard_len}");
+        }
     }
 
     #[test]

@@ -133,20 +133,35 @@ impl Sealer {
         self.number
     }
 
+    /// How many more datagrams of a length it seals under this key.
+    pub fn room(&self, datagram_len: usize) -> u64 {
+        let of_key = match datagram_len {
+            0..=SHORT_LEN_MAX => SHORT_COUNT_MAX.saturating_sub(self.short_count),
+            _ => LONG_COUNT_MAX.saturating_sub(self.long_count),
+        };
+        of_key.min(NUMBER_END.saturating_sub(self.number))
+    }
+
+    /// As if it had sealed so much that so many packets of any length are left.
+    #[cfg(test)]
+    pub(super) fn leave_room(&mut self, count: u64) {
+        self.short_count = SHORT_COUNT_MAX - count;
+        self.long_count = LONG_COUNT_MAX - count;
+    }
+
     /// Seals a datagram in place: room for the packet header, the payload, room for the tag.
     ///
     /// # Panics
     ///
     /// If there is no room for both.
     pub fn seal(&mut self, kind: Kind, datagram: &mut [u8]) -> Result<(), Exhausted> {
-        let (count, count_max) = match datagram.len() {
-            0..=SHORT_LEN_MAX => (&mut self.short_count, SHORT_COUNT_MAX),
-            _ => (&mut self.long_count, LONG_COUNT_MAX),
-        };
-        if self.number >= NUMBER_END || *count >= count_max {
+        if self.room(datagram.len()) == 0 {
             return Err(Exhausted);
         }
-        *count += 1;
+        match datagram.len() {
+            0..=SHORT_LEN_MAX => self.short_count += 1,
+            _ => self.long_count += 1,
+        }
         let number = self.number;
         self.number += 1;
         let header = PacketHeader { kind, phase: self.phase.number as u8, number }.emit();

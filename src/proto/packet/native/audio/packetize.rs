@@ -43,7 +43,8 @@ impl AudioPacketizer {
     }
 
     /// The datagram of the next frame, which is not empty. One that is too long has its number, so
-    /// that the client knows that there is a gap.
+    /// that the client knows that there is a gap. One for which the key has no room has none: it
+    /// may be given again under the next key.
     pub fn packet(
         &mut self,
         frame: &[u8],
@@ -53,13 +54,13 @@ impl AudioPacketizer {
         if self.number >= u32::MAX - 1 {
             return Err(Error::Exhausted);
         }
-        self.number += 1;
-        let before_len = std::mem::take(&mut self.before_len);
+        let (number, before_len) = (self.number + 1, self.before_len);
         if frame.is_empty() || frame.len() > FRAME_LEN_MAX {
+            (self.number, self.before_len) = (number, 0);
             return Err(Error::TooLong);
         }
         let packet = AudioPacket {
-            number: self.number,
+            number,
             sample_count: self.sample_count,
             captured_us,
             before: &self.before[..before_len],
@@ -70,9 +71,9 @@ impl AudioPacketizer {
         datagram[PACKET_HEADER_LEN..FRAMES_START].copy_from_slice(&packet.emit_header());
         datagram[FRAMES_START..][..before_len].copy_from_slice(packet.before);
         datagram[FRAMES_START + before_len..][..frame.len()].copy_from_slice(frame);
-        self.before[..frame.len()].copy_from_slice(frame);
-        self.before_len = frame.len();
         sealer.seal(Kind::Audio, datagram)?;
+        self.before[..frame.len()].copy_from_slice(frame);
+        (self.number, self.before_len) = (number, frame.len());
         Ok(datagram)
     }
 }

@@ -131,6 +131,23 @@ fn datagrams_have_a_frame_and_the_one_before() {
 }
 
 #[test]
+fn a_frame_for_which_the_key_has_no_room_may_be_given_again() {
+    let keys = |number| Keys { key: Secret::new([number; 16]), iv: Secret::new([7; 12]) };
+    let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+    let mut packetizer = AudioPacketizer::new(SAMPLE_COUNT);
+    packetizer.packet(&frame(1), 5000, &mut sealer).unwrap();
+    sealer.leave_room(0);
+
+    let refused = packetizer.packet(&frame(2), 10_000, &mut sealer).map(<[u8]>::len);
+    sealer.next_phase(&keys(2));
+    opener.set_next_keys(&keys(2));
+    let mut datagram = packetizer.packet(&frame(2), 10_000, &mut sealer).unwrap().to_vec();
+
+    assert_eq!(refused, Err(packetize::Error::Exhausted));
+    assert_eq!(opener.open(&mut datagram).unwrap().payload, payload(2));
+}
+
+#[test]
 fn a_single_loss_costs_nothing_but_the_wait_for_the_next() {
     let mut client = Client::new();
     let mut told = Vec::new();
