@@ -245,6 +245,32 @@ fn an_access_unit_that_was_held_up_is_in_time_before_the_patience_ends() {
 }
 
 #[test]
+fn an_access_unit_has_come_when_it_is_whole_whenever_it_is_polled() {
+    let mut pair = Pair::new(shape());
+    let mut sent = [1, 2, 3].map(|it| pair.send(frame(it, false), &bytes(it, 3000)).concat());
+    let held = sent[1].split_off(10);
+    let [first, second, third] = sent;
+    let mut delays = Vec::new();
+    let (began, step) = (pair.now, PATIENCE / 4);
+
+    // All have one time of capture. The third is whole before the second.
+    for (datagrams, is_polled) in [(first, false), (third, true), (second, true), (held, true)] {
+        for mut datagram in datagrams {
+            let opened = pair.opener.open(&mut datagram).unwrap();
+            pair.reassembler.handle_payload(opened.payload, pair.now).unwrap();
+        }
+        pair.now += step;
+        let now_us = (pair.now - began).as_micros() as u64;
+        while is_polled && pair.reassembler.poll_event(pair.now, now_us).is_some() {
+            delays.push(pair.reassembler.delay().excess_us());
+        }
+    }
+
+    // Behind the first the second came by three steps later, the third by one.
+    assert_eq!(delays, [0, 3, 1].map(|steps| steps * step.as_micros() as u64));
+}
+
+#[test]
 fn an_idr_waits_for_nothing_and_a_leap_makes_room() {
     let mut pair = Pair::new(shape());
     let send = |pair: &mut Pair, index, is_idr| {

@@ -181,8 +181,8 @@ impl Reassembler {
         Ok(())
     }
 
-    /// The next thing for the decoder. `came_us` is the time by the client's own clock.
-    pub fn poll_event(&mut self, now: Instant, came_us: u64) -> Option<Event<'_>> {
+    /// The next thing for the decoder. `now_us` is `now` by the client's own clock.
+    pub fn poll_event(&mut self, now: Instant, now_us: u64) -> Option<Event<'_>> {
         let next = self.next;
         let whole = self.first_whole(next);
         if whole != Some(next) {
@@ -195,13 +195,16 @@ impl Reassembler {
             return Some(self.give_up(next, next));
         }
         let slot = &mut self.frames[place(next, self.limits.frame_count)];
-        let assembly = slot.whole?.saturating_duration_since(slot.begun?);
+        let whole = slot.whole?;
+        let assembly = whole.saturating_duration_since(slot.begun?);
+        // The way is not what it waited for here.
+        let waited_us = now.saturating_duration_since(whole).as_micros() as u64;
         std::mem::swap(&mut slot.frame, &mut self.lent);
         self.clear(next);
         self.next = next.saturating_add(1);
         self.counters.units += 1;
         let (prefix, bytes) = FramePrefix::parse(self.lent.bytes(&self.bounds)).ok()?;
-        self.delay.note(prefix.captured_us, came_us);
+        self.delay.note(prefix.captured_us, now_us.wrapping_sub(waited_us));
         Some(Event::Unit(Unit { header: self.lent.header?, prefix, assembly, bytes }))
     }
 
