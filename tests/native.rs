@@ -386,9 +386,58 @@ fn an_authenticated_liar_costs_a_bounded_memory_and_no_panic() {
         }
     }
 
-    let most = 4 * (2 * (UNIT_LEN_MAX + 16 + SHARD_LEN) + BLOCK_DATA_MAX * SHARD_LEN);
+    // Data and parity, and what is known of blocks, of which there are no more than data shards; in
+    // memory that doubles.
+    let data_max = (16 + UNIT_LEN_MAX).div_ceil(SHARD_LEN);
+    let most = 5 * ((2 * data_max + BLOCK_DATA_MAX) * SHARD_LEN + 100 * data_max);
     assert!(reassembler.unit_capacity() <= 2 * most, "{}", reassembler.unit_capacity());
     assert!(reassembler.counters().refused > 1000);
+}
+
+/// As above, with lies that fit each other more often: what is given out is all from its shards.
+#[test]
+fn what_a_liar_makes_whole_has_no_holes() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut reassembler = Reassembler::new(limits());
+    let (now, mut whole_count, mut index) = (clock::now(), 0, 1);
+    let data_shard = |index: u32, place: usize| {
+        let mut shard = [(index ^ 0x55) as u8 ^ (place as u8) << 5; SHARD_LEN];
+        if place == 0 {
+            let prefix = FramePrefix { captured_us: 1, latency_us: 2 };
+            shard[..16].copy_from_slice(&prefix.emit());
+        }
+        shard
+    };
+    for _ in 0..100_000 {
+        let block = random.below(3);
+        let first = if random.below(4) == 0 { random.below(4) } else { block };
+        let data_count = 1 + usize::from(random.below(8) == 0);
+        let header = ShardHeader {
+            frame: frame(index, true),
+            block: block as u16,
+            is_last_block: block == 2 || random.below(9) == 0,
+            first: first as u32,
+            data_count: data_count as u16,
+            parity_count: 0,
+            index: random.below(data_count) as u16,
+            padding: 0,
+        };
+        let shard = data_shard(index, first + usize::from(header.index));
+
+        reassembler.handle_payload(&[&header.emit()[..], &shard].concat(), now).unwrap();
+        if let Some(Event::Unit(unit)) = reassembler.poll_event(now, 1) {
+            whole_count += 1;
+            let (index, shards) = (unit.header.index.0, (unit.bytes.len() + 16) / SHARD_LEN);
+            let expected: Vec<u8> = (0..shards).flat_map(|at| data_shard(index, at)).collect();
+            assert!(unit.bytes == &expected[16..], "{shards} shards");
+        }
+        // Some come to no end.
+        if random.below(12) == 0 {
+            index += 1;
+        }
+    }
+
+    assert!(whole_count > 1000, "{whole_count}");
 }
 
 #[test]

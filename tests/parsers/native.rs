@@ -90,7 +90,8 @@ pub fn shard_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Whatever is sealed rightly: memory is bounded, what is lost is lost once, and time goes on.
+/// Whatever is sealed rightly: memory is bounded, each access unit comes or is named as lost, once
+/// and in its turn, and time goes on.
 pub fn check_shards(bytes: &[u8]) {
     let mut reassembler = Reassembler::new(Limits {
         shard_len: SHARD_LEN,
@@ -99,7 +100,7 @@ pub fn check_shards(bytes: &[u8]) {
         frame_count: FRAME_COUNT,
         patience: Duration::from_millis(2),
     });
-    let (mut rest, mut now, mut next) = (bytes, super::epoch(), 0_u64);
+    let (mut rest, mut now, mut next) = (bytes, super::epoch(), 1_u64);
     while let [len, wait, payloads @ ..] = rest {
         let payload = &payloads[..payloads.len().min((*len).into())];
         rest = &payloads[payload.len()..];
@@ -113,13 +114,15 @@ pub fn check_shards(bytes: &[u8]) {
                 }
                 Event::Lost(first, last) => (first, last),
             };
-            assert!(next <= first.0.into() && first <= last);
+            assert!(next == u64::from(first.0) && first <= last);
             next = u64::from(last.0) + 1;
         }
         if let Some(at) = reassembler.poll_timeout() {
             assert!(at > now && at <= now + Duration::from_millis(2));
         }
     }
-    let shards_max = 2 * (UNIT_LEN_MAX + SHARD_LEN) / SHARD_LEN + BLOCK_DATA_MAX;
-    assert!(reassembler.unit_capacity() <= 2 * FRAME_COUNT * shards_max * SHARD_LEN);
+    // What is known of blocks too, of which there are no more than data shards.
+    let data_max = (UNIT_LEN_MAX + SHARD_LEN) / SHARD_LEN;
+    let most = (2 * data_max + BLOCK_DATA_MAX) * SHARD_LEN + 100 * data_max;
+    assert!(reassembler.unit_capacity() <= 2 * (FRAME_COUNT + 1) * most);
 }

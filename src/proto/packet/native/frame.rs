@@ -109,14 +109,24 @@ impl Frame {
         (self.parity_len, self.total, self.padding, self.done_count) = (0, None, 0, 0);
     }
 
-    /// Whether all of it is there.
-    pub(super) fn is_whole(&self) -> bool {
-        self.total == Some(self.done_count)
+    /// Whether all of it is there. That as many data shards are as it has says nothing while its
+    /// blocks may be of the same ones.
+    fn is_whole(&self) -> bool {
+        self.total == Some(self.done_count) && self.end() == self.total
     }
 
-    /// Bytes of memory that its shards have taken.
+    /// Where its blocks end, if each begins where the one before it ends.
+    fn end(&self) -> Option<usize> {
+        self.blocks.iter().try_fold(0, |end, block| {
+            (block.shard_count > 0 && block.first == end).then_some(end + block.data_count)
+        })
+    }
+
+    /// Bytes of memory that its shards have taken, and what is known of them.
     pub(super) fn capacity(&self) -> usize {
-        self.data.capacity() + self.parity.capacity()
+        let blocks = self.blocks.capacity() * size_of::<Block>();
+        let present = self.present.capacity() * size_of::<u64>();
+        self.data.capacity() + self.parity.capacity() + blocks + present
     }
 
     /// All of it, prefix too. Of what is not whole, something.
