@@ -393,6 +393,60 @@ fn config(role: u32) -> Config {
 }
 
 #[test]
+fn the_longest_access_unit_goes_through() {
+    const LEN: usize = 64 << 20;
+    let mut sessions = [0; 2];
+    for (session, role) in sessions.iter_mut().zip([1, 2]) {
+        let config = Config { unit_len_max: LEN as u32, ..config(role) };
+        // SAFETY: both outlive the call.
+        assert_eq!(unsafe { punktfunk_session_open(&config, session) }, 0);
+    }
+    let [host, client] = sessions;
+    let bytes: Vec<u8> = (0..LEN).map(|at| (at ^ at >> 11) as u8).collect();
+    let (mut room, mut len, mut datagram_count) = (vec![0; 1 << 20], 0, 0_usize);
+    let unit = Unit {
+        struct_size: size_of::<Unit>() as u32,
+        flags: 0,
+        bytes: bytes.as_ptr(),
+        len: LEN,
+        captured_us: 0,
+        latency_us: 0,
+        epoch: 0,
+    };
+    // SAFETY: all that is pointed to outlives the calls and is as long as it says.
+    let event = unsafe {
+        assert_eq!(punktfunk_host_submit(host, &raw const unit, std::ptr::null_mut(), 0), 0);
+        let place = room.as_mut_ptr();
+        loop {
+            let count = punktfunk_session_poll_datagrams(host, place, room.len(), &raw mut len, 0);
+            if count <= 0 {
+                assert_eq!(count, 0);
+                break;
+            }
+            datagram_count += count as usize;
+            // The first of each call is lost.
+            let (place, len_all) = (place.add(len), (count as usize - 1) * len);
+            assert_eq!(
+                punktfunk_session_handle_datagrams(client, place, len_all, len, 0),
+                count - 1
+            );
+        }
+        let mut event = std::mem::zeroed::<Event>();
+        event.struct_size = size_of::<Event>() as u32;
+        assert_eq!(punktfunk_client_poll_event(client, &raw mut event, 0), 1);
+        event
+    };
+
+    assert_eq!((event.kind, event.len), (1, LEN));
+    // SAFETY: it is lent until the next event is polled.
+    assert!(unsafe { std::slice::from_raw_parts(event.bytes, event.len) } == bytes);
+    assert!(datagram_count * 1408 > LEN * 119 / 100, "with a fifth of parity");
+    for session in sessions {
+        assert_eq!(punktfunk_session_close(session), 0);
+    }
+}
+
+#[test]
 fn a_second_of_access_units_is_all_that_takes_memory() {
     const ROLES: [u32; 2] = [1, 2];
     let mut sessions = [0; 2];

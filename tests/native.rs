@@ -156,6 +156,46 @@ fn access_units_of_any_length_come_out_as_they_went_in() {
 }
 
 #[test]
+fn the_longest_access_unit_comes_out_whole_with_a_loss_in_each_block() {
+    let (shard_len, block_data_max, unit_len_max) = (1408, 1000, packetize::UNIT_LEN_MAX);
+    let mut packetizer = Packetizer::new(Shape { shard_len, block_data_max, ..shape() }, &keys(1));
+    let mut opener = Opener::new(&keys(1), 0);
+    let mut reassembler = Reassembler::new(Limits {
+        shard_len,
+        unit_len_max,
+        block_data_max,
+        frame_count: 2,
+        ..limits()
+    });
+    let (bytes, now) = (bytes(1, unit_len_max), clock::now());
+    let prefix = FramePrefix { captured_us: 1, latency_us: 1 };
+    let unit = packetize::Unit { header: frame(1, true), prefix, bytes: &bytes };
+    let plan = packetizer.plan(&unit).unwrap();
+    let mut datagram = vec![0; packetizer.datagram_len()];
+
+    for index in 0..plan.block_count {
+        let block = packetizer.block(&unit, index).unwrap();
+        let lost = index * 31;
+        for (at, sent) in block.chunks_exact(datagram.len()).enumerate() {
+            if at != lost % 900 {
+                datagram.copy_from_slice(sent);
+                let opened = opener.open(&mut datagram).unwrap();
+                reassembler.handle_payload(opened.payload, now).unwrap();
+            }
+        }
+    }
+    let Some(Event::Unit(unit)) = reassembler.poll_event(now, 1) else { panic!("it is lost") };
+    assert!(unit.bytes == bytes);
+
+    assert_eq!(plan.block_count, 48);
+    assert_eq!(reassembler.counters().recovered, plan.block_count as u64);
+    // No more than what was agreed on, and parity in memory that doubles.
+    let shards = (16 + unit_len_max).div_ceil(shard_len) + 2 * plan.parity_count;
+    let capacity = reassembler.unit_capacity();
+    assert!(capacity <= shards * shard_len + (1 << 16), "{capacity}");
+}
+
+#[test]
 fn as_many_shards_as_a_block_has_parity_may_be_lost_in_any_order() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for parity_percent in [1, 20, 50, 100] {

@@ -40,6 +40,13 @@ pub(super) struct Bounds {
     pub block_data_max: usize,
 }
 
+impl Bounds {
+    /// Bytes of parity shards: of each block no more than data shards, or one that has few.
+    fn parity_len_max(&self) -> usize {
+        (self.data_max + self.block_data_max) * self.shard_len
+    }
+}
+
 /// See the module. Its memory stays for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
@@ -197,7 +204,7 @@ impl Frame {
             || number >= bounds.data_max
             || block.data_count > bounds.block_data_max
             || parity_count > bounds.block_data_max
-            || parity_end > (bounds.data_max + bounds.block_data_max) * bounds.shard_len;
+            || parity_end > bounds.parity_len_max();
         if is_too_long {
             return Err(Refusal::TooLong);
         }
@@ -214,8 +221,8 @@ impl Frame {
         self.blocks[number] = block;
         self.present.resize(self.present.len() + block.shard_count.div_ceil(64), 0);
         self.parity_len = parity_end;
-        grow(&mut self.data, end * bounds.shard_len);
-        grow(&mut self.parity, parity_end);
+        grow(&mut self.data, end * bounds.shard_len, bounds.data_max * bounds.shard_len);
+        grow(&mut self.parity, parity_end, bounds.parity_len_max());
         Ok(())
     }
 
@@ -271,7 +278,13 @@ fn reuse<T, U>(mut list: Vec<T>) -> Vec<U> {
     list.into_iter().map(|_| unreachable!("it is empty")).collect()
 }
 
-fn grow(memory: &mut Vec<u8>, len: usize) {
+/// Makes memory so long at least, of `len_max` at most: twice as long as it was, so that blocks that
+/// come in turn do not each move those before them.
+fn grow(memory: &mut Vec<u8>, len: usize, len_max: usize) {
+    if memory.capacity() < len {
+        let capacity = len.max(2 * memory.capacity()).min(len_max);
+        memory.reserve_exact(capacity - memory.len());
+    }
     if memory.len() < len {
         memory.resize(len, 0);
     }
