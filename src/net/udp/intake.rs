@@ -2,7 +2,8 @@
 //!
 //! One system call takes several messages, and each of these may be many datagrams of one sender
 //! that the kernel has kept together (UDP_GRO): as with sending, the cost is by the message. What
-//! the kernel had no room for it counts, and says with the next message.
+//! the kernel had no room for it counts, by the message too, and says with the next one, or when it
+//! is asked. How many datagrams that were is to be told by what is in them.
 
 use std::fmt;
 use std::io;
@@ -29,7 +30,8 @@ pub struct Intake {
     controls: Box<[Control; MESSAGE_COUNT]>,
     /// As the kernel counts it, in 32 bits.
     overflow: u32,
-    dropped_count: u64,
+    dropped_message_count: u64,
+    message_count: u64,
 }
 
 // SAFETY: the pointers in `headers` and `parts` are written anew in each call of `receive` before
@@ -78,12 +80,14 @@ impl Intake {
             names: Box::new(names),
             controls: Box::new([const { Control::new() }; MESSAGE_COUNT]),
             overflow: 0,
-            dropped_count: 0,
+            dropped_message_count: 0,
+            message_count: 0,
         }
     }
 
     /// Takes what there is, as much as one system call does, and hands over each datagram. Returns
-    /// how many: none if there is nothing.
+    /// how many: none if there is nothing. A message that is longer than can be, or of which the
+    /// kernel could not say all, as where one datagram ends, is dropped.
     pub fn receive(
         &mut self,
         socket: &UdpSocket,
@@ -105,18 +109,17 @@ impl Intake {
         let mut datagram_count = 0;
         let messages = self.bytes.chunks_exact_mut(MESSAGE_LEN).zip(self.headers.iter());
         let messages = messages.zip(self.names.iter()).take(result as usize);
+        self.message_count += result as u64;
+        let mut overflow = self.overflow;
         for ((bytes, header), name) in messages {
             // SAFETY: the kernel filled the header, and the control messages that it points to are
             // still there.
             let said = unsafe { said(&header.msg_hdr) };
-            if let Some(overflow) = said.overflow {
-                self.dropped_count += u64::from(overflow.wrapping_sub(self.overflow));
-                self.overflow = overflow;
-            }
+            overflow = said.overflow.unwrap_or(overflow);
             // SAFETY: `name` was zeroed, so it is of no family, unless the kernel wrote a whole
             // address there.
             let remote = unsafe { sockaddr::read(ptr::from_ref(name).cast()) };
-            let is_whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
             let Some(remote) = remote.filter(|_| is_whole).map(canonical) else {
                 continue;
             };
@@ -127,12 +130,36 @@ impl Intake {
                 take(Taken { bytes, remote, ecn: said.ecn });
             }
         }
+        self.note_overflow(overflow);
         Ok(datagram_count)
     }
 
-    /// Datagrams that the kernel had no room for, as far as it has said so.
-    pub fn dropped_count(&self) -> u64 {
-        self.dropped_count
+    /// Messages that the kernel has given.
+    pub fn message_count(&self) -> u64 {
+        self.message_count
+    }
+
+    /// Messages that the kernel had no room for, as far as it has said so: datagrams that it kept
+    /// together, or that the sender did on the same machine, are one.
+    pub fn dropped_message_count(&self) -> u64 {
+        self.dropped_message_count
+    }
+
+    /// As [`Intake::dropped_message_count`], and asks the kernel first: it has not said what came
+    /// behind the last message that was taken. That is one system call.
+    pub fn poll_dropped(&mut self, socket: &UdpSocket) -> io::Result<u64> {
+        let overflow = message::dropped_count(socket.as_fd())?;
+        self.note_overflow(overflow);
+        Ok(self.dropped_message_count)
+    }
+
+    /// What a message says is what was so when it came, which may be less than is known.
+    fn note_overflow(&mut self, overflow: u32) {
+        let new = overflow.wrapping_sub(self.overflow);
+        if new <= u32::MAX / 2 {
+            self.dropped_message_count += u64::from(new);
+            self.overflow = overflow;
+        }
     }
 
     fn prepare(&mut self) {
@@ -157,7 +184,7 @@ impl Intake {
 
 impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intake").field("dropped_count", &self.dropped_count).finish_non_exhaustive()
+        f.debug_struct("Intake").field("messages", &self.message_count).finish_non_exhaustive()
     }
 }
 
@@ -246,7 +273,10 @@ mod tests {
                     assert!(datagram == expected);
                     assert_eq!((*from, *ecn), (sender.local_addr().unwrap(), 0));
                 }
-                assert_eq!(intake.dropped_count(), 0);
+                // A message has 46 of them at most.
+                let message_count = if is_segmented { 2 } else { 60 };
+                assert_eq!(intake.message_count(), message_count, "{at}");
+                assert_eq!(intake.poll_dropped(&socket).unwrap(), 0);
             }
         }
     }
@@ -288,12 +318,53 @@ mod tests {
             }
             came += all(&mut intake, &socket).len() as u64;
         }
-        // The kernel says it with a datagram that came after.
+        // The kernel says it with a datagram that came after, or when it is asked.
+        let said = intake.dropped_message_count();
+        let asked = intake.poll_dropped(&socket).unwrap();
         sender.send(&[7; 1000], &path).unwrap();
         came += all(&mut intake, &socket).len() as u64;
 
-        assert!(intake.dropped_count() > 0);
-        assert_eq!(came + intake.dropped_count(), 1001);
+        assert!(0 < said && said < asked, "{said} {asked}");
+        assert_eq!(intake.dropped_message_count(), asked);
+        assert_eq!(came + asked, 1001);
+    }
+
+    #[test]
+    fn what_is_kept_together_finds_no_room_together() {
+        let (socket, sender) = (bind("127.0.0.1"), bind("127.0.0.1"));
+        message::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, &100_000_i32).unwrap();
+        let mut intake = Intake::new(&socket);
+        let path = Path { remote: socket.local_addr().unwrap(), local: None };
+        let mut batch = Batch::new(Duration::from_secs(5));
+
+        for _ in 0..50 {
+            let sent = batch.send(&sender, &path, &[7; 20 * 1000], 1000, None);
+            assert_eq!((sent.datagrams, sent.calls), (20, 1));
+        }
+        let came = all(&mut intake, &socket).len() as u64;
+        let dropped = intake.poll_dropped(&socket).unwrap();
+
+        assert!(dropped > 0 && intake.message_count() == came / 20);
+        assert_eq!(intake.message_count() + dropped, 50);
+    }
+
+    #[test]
+    fn a_message_of_which_not_all_is_told_is_dropped() {
+        let (socket, sender) = (bind("::1"), bind("::1"));
+        let mut intake = Intake::new(&socket);
+        // More than there is room for.
+        for (level, option) in [
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS),
+            (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+        ] {
+            message::set(socket.as_fd(), level, option, &1_i32).unwrap();
+        }
+        let path = Path { remote: socket.local_addr().unwrap(), local: None };
+
+        Batch::new(Duration::from_secs(5)).send(&sender, &path, &[7; 2000], 1000, Some(40));
+
+        assert_eq!(all(&mut intake, &socket), []);
+        assert_eq!(intake.message_count(), 1);
     }
 
     #[test]

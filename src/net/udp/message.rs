@@ -14,6 +14,9 @@ const DROP_COUNT_MAX: usize = 64;
 /// Room for all control messages that are asked for or given with one datagram.
 const CONTROL_LEN: usize = 128;
 
+/// What SO_MEMINFO tells, of which the last is what found no room; linux/sock_diag.h.
+const MEMORY_NUMBER_COUNT: usize = 9;
+
 /// Control messages, aligned as their headers need it.
 #[repr(C, align(8))]
 pub(super) struct Control {
@@ -203,6 +206,17 @@ pub(super) fn send(
             return Err(error);
         }
     }
+}
+
+/// Messages for which a socket had no room, as the kernel counts them in 32 bits.
+pub(super) fn dropped_count(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut numbers = [0_u32; MEMORY_NUMBER_COUNT];
+    let mut len = size_of_val(&numbers) as libc::socklen_t;
+    let place = numbers.as_mut_ptr().cast();
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
+    // SAFETY: `place` has `len` writable bytes, and both outlive the call.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, option, place, &raw mut len) })?;
+    Ok(numbers[MEMORY_NUMBER_COUNT - 1])
 }
 
 /// Sets an option of a socket. `value` is the number or structure that the option takes.

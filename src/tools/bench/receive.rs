@@ -105,7 +105,8 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
     clock::sleep_until(clock::now() + PATIENCE);
     tally.tell();
     let processor_time = thread::processor_time() - processor_began;
-    Ok(tally.line(intake.dropped_count(), buffer_len, processor_time, is_real_time))
+    let kernel_dropped = intake.poll_dropped(&socket)?;
+    Ok(tally.line(kernel_dropped, buffer_len, processor_time, is_real_time))
 }
 
 impl Tally {
