@@ -15,7 +15,7 @@ use enet::{Config, Delivery, Departure, Event, Host, Outcome, Parting, PeerId, w
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use punktfunk_core::net::holder;
-use punktfunk_core::net::udp::{Path, UdpSocket};
+use punktfunk_core::net::udp::{Buffers, Path, UdpSocket};
 use punktfunk_core::proto::gamestream::control::CHANNEL_COUNT;
 
 use super::BindError;
@@ -55,8 +55,7 @@ struct Port {
     socket: UdpSocket,
     bound: IpAddr,
     purpose: Use,
-    /// Bytes of its buffers.
-    granted_len: usize,
+    granted: Buffers,
     is_ready: bool,
 }
 
@@ -90,20 +89,7 @@ impl Ports {
                 ports.push(Port::open(SocketAddr::new(*ip, port + offset), purpose, buffer_len)?);
             }
         }
-        let granted_len = ports.iter().map(|port: &Port| port.granted_len).min().unwrap_or(0);
-        if granted_len < buffer_len {
-            let is_short = granted_len < BUFFER_LEN_MIN;
-            let level = if is_short { log::Level::Warn } else { log::Level::Info };
-            log::log!(
-                level,
-                "udp: buffers of {granted_len} bytes, for all that SocketBuffer says {buffer_len}: \
-                 net.core.wmem_max and net.core.rmem_max allow no more, which \
-                 99-punktfunk-net.conf in /etc/sysctl.d raises [{}]",
-                Code::Buffers,
-            );
-        } else if !ports.is_empty() {
-            log::info!("udp: buffers of {granted_len} bytes");
-        }
+        log_buffers(&ports, buffer_len);
         let config = Config {
             channel_count_max: CHANNEL_COUNT as u8,
             message_len_max: MESSAGE_LEN_MAX,
@@ -289,6 +275,33 @@ fn drain_events(host: &mut Host, sessions: &mut Sessions, now: Instant) {
     }
 }
 
+/// Tells what was granted, of the ports that got least.
+fn log_buffers(ports: &[Port], wanted_len: usize) {
+    let least = |len: fn(&Buffers) -> usize| ports.iter().map(|port| len(&port.granted)).min();
+    let (Some(send_len), Some(receive_len)) = (least(|it| it.send_len), least(|it| it.receive_len))
+    else {
+        return;
+    };
+    let limit = match (send_len < wanted_len, receive_len < wanted_len) {
+        (false, false) => {
+            log::info!("udp: buffers of {send_len} bytes to send, {receive_len} to receive");
+            return;
+        }
+        (true, false) => "net.core.wmem_max allows",
+        (false, true) => "net.core.rmem_max allows",
+        (true, true) => "net.core.wmem_max and net.core.rmem_max allow",
+    };
+    let is_short = send_len.min(receive_len) < BUFFER_LEN_MIN;
+    let level = if is_short { log::Level::Warn } else { log::Level::Info };
+    log::log!(
+        level,
+        "udp: buffers of {send_len} bytes to send, {receive_len} to receive, for all that \
+         SocketBuffer says {wanted_len}: {limit} no more, which 99-punktfunk-net.conf in \
+         /etc/sysctl.d raises [{}]",
+        Code::Buffers,
+    );
+}
+
 /// The port of a purpose that a reply along this path leaves from.
 fn port_for<'a>(ports: &'a [Port], purpose: Use, path: &Path) -> Option<&'a Port> {
     let of_purpose = || ports.iter().filter(|port| port.purpose == purpose);
@@ -310,14 +323,11 @@ impl Port {
         };
         let (socket, bound) =
             super::bind_or_fall_back(address, UdpSocket::bind).map_err(|(_, error)| fail(error))?;
-        let granted_len = match socket.set_buffers(buffer_len) {
-            Ok(len) => len,
-            Err(error) => {
-                log::debug!("udp: buffers stay as they are: {error}");
-                0
-            }
-        };
-        Ok(Port { socket, bound: bound.ip(), purpose, granted_len, is_ready: true })
+        let granted = socket.set_buffers(buffer_len).unwrap_or_else(|error| {
+            log::debug!("udp: buffers stay as they are: {error}");
+            Buffers::default()
+        });
+        Ok(Port { socket, bound: bound.ip(), purpose, granted, is_ready: true })
     }
 }
 

@@ -12,4 +12,4 @@ pub use batch::{Batch, Sent, set_segment_len};
 pub use intake::{Intake, Taken};
 pub use multicast::{Datagram, MulticastSocket};
 pub use pacer::{Departure, Pacer};
-pub use socket::{Path, Received, UdpSocket};
+pub use socket::{Buffers, Path, Received, UdpSocket};

@@ -28,6 +28,15 @@ pub struct Path {
     pub local: Option<IpAddr>,
 }
 
+/// Bytes of memory for datagrams that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffers {
+    /// To be sent.
+    pub send_len: usize,
+    /// To be received.
+    pub receive_len: usize,
+}
+
 /// One datagram that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -79,32 +88,33 @@ impl UdpSocket {
 
     /// Asks for so many bytes of memory for datagrams that wait to be sent, and as many for those
     /// that wait to be received, above the system's limit where this process may. Returns what was
-    /// granted for sending, which is no less than before.
-    pub fn set_buffers(&self, len: usize) -> io::Result<usize> {
-        let len = i32::try_from(len).unwrap_or(i32::MAX);
-        let pairs =
-            [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)];
-        let mut granted = 0;
-        for (forced, usual) in pairs {
-            granted = self.buffer_len(usual)?;
-            if granted >= len {
-                continue;
-            }
-            if self.set(libc::SOL_SOCKET, forced, len).is_err() {
-                self.set(libc::SOL_SOCKET, usual, len)?;
-            }
-            granted = self.buffer_len(usual)?;
+    /// granted, which is no less than before.
+    pub fn set_buffers(&self, len: usize) -> io::Result<Buffers> {
+        Ok(Buffers {
+            send_len: self.set_buffer(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, len)?,
+            receive_len: self.set_buffer(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, len)?,
+        })
+    }
+
+    fn set_buffer(&self, forced: i32, usual: i32, len: usize) -> io::Result<usize> {
+        let before = self.buffer_len(usual)?;
+        if before >= len {
+            return Ok(before);
         }
-        Ok(granted as usize)
+        let len = i32::try_from(len).unwrap_or(i32::MAX);
+        if self.set(libc::SOL_SOCKET, forced, len).is_err() {
+            self.set(libc::SOL_SOCKET, usual, len)?;
+        }
+        self.buffer_len(usual)
     }
 
     /// The kernel counts its own bookkeeping too, and so doubles what it is asked for.
-    fn buffer_len(&self, option: i32) -> io::Result<i32> {
+    fn buffer_len(&self, option: i32) -> io::Result<usize> {
         let (mut value, mut len) = (0_i32, size_of::<i32>() as libc::socklen_t);
         let (fd, place) = (self.as_raw_fd(), (&raw mut value).cast());
         // SAFETY: `place` has `len` writable bytes, and both outlive the call.
         check(unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, place, &raw mut len) })?;
-        Ok(value / 2)
+        Ok(value.max(0) as usize / 2)
     }
 
     /// Takes the next datagram into `buffer`, `None` if there is none. One that is longer than
@@ -280,7 +290,22 @@ mod tests {
         let granted = socket.set_buffers(16 * 1024).unwrap();
         let more = socket.set_buffers(1024 * 1024).unwrap();
 
-        assert!(granted >= 16 * 1024 && more >= granted, "{granted} {more}");
+        for (granted, more) in
+            [(granted.send_len, more.send_len), (granted.receive_len, more.receive_len)]
+        {
+            assert!(granted >= 16 * 1024 && more >= granted, "{granted} {more}");
+        }
         assert_eq!(socket.set_buffers(0).unwrap(), more);
+    }
+
+    #[test]
+    fn each_buffer_is_told_as_it_is() {
+        let socket = bind("127.0.0.1:0");
+        message::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, &40_000_i32).unwrap();
+        message::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, &30_000_i32).unwrap();
+
+        let granted = socket.set_buffers(0).unwrap();
+
+        assert_eq!(granted, Buffers { send_len: 40_000, receive_len: 30_000 });
     }
 }

@@ -81,7 +81,7 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
     };
     // Whoever sends may begin from here on.
     let socket = UdpSocket::bind(arguments.at)?;
-    let buffer_len = socket.set_buffers(arguments.buffer)?;
+    let buffer_len = socket.set_buffers(arguments.buffer)?.receive_len;
     let mut intake = Intake::new(&socket);
     let is_real_time = thread::set_real_time(Some(PRIORITY)).is_ok();
     let patience = Duration::from_secs(arguments.patience.into());

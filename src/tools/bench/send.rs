@@ -39,7 +39,7 @@ pub fn run(arguments: &Send) -> io::Result<String> {
         false => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
-    let buffer_len = socket.set_buffers(arguments.buffer)?;
+    let buffer_len = socket.set_buffers(arguments.buffer)?.send_len;
     let path = Path { remote: arguments.to, local: None };
     let len = arguments.unit_len();
     let pattern = Pattern::new(len);
