@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 // Counts the additions to these statistics.
-#define PUNKTFUNK_STATS_VERSION 1
+#define PUNKTFUNK_STATS_VERSION 2
 
 // In place of a number: none of it, where 0 is the usual.
 #define PUNKTFUNK_NONE UINT32_MAX
@@ -144,7 +144,7 @@ typedef struct punktfunk_summary {
 
 // What one end has counted and measured since it was opened. What it does not do is 0.
 typedef struct punktfunk_stats {
-    // Bytes of this structure that are filled.
+    // sizeof of this struct, set by the caller; no less than what ends with version.
     uint32_t struct_size;
     // What the library knows to fill: members of later versions are 0.
     uint32_t version;
@@ -221,6 +221,29 @@ typedef struct punktfunk_stats {
     struct punktfunk_summary assembly_us;
     // How much longer an access unit took to come than the quickest so far, in microseconds.
     struct punktfunk_summary excess_us;
+    // Messages of the peer that the system had no room for, as the caller has told. One may be
+    // several datagrams that the system has kept together.
+    uint64_t packets_receive_dropped;
+    // Datagrams that came as such that may be marked rather than dropped, by ECT(0), as the caller
+    // has told.
+    uint64_t packets_ect_0;
+    // Likewise, by ECT(1).
+    uint64_t packets_ect_1;
+    // Datagrams that were marked on a full way, by CE, as the caller has told.
+    uint64_t packets_ce;
+    // How often the key of what is sent was changed.
+    uint32_t send_phase;
+    // How often the peer has changed its key, as far as packets say.
+    uint32_t receive_phase;
+    // 1 when the next phase of what is sent should begin, as half of what its key may seal is
+    // sealed; else 0.
+    uint32_t is_key_due;
+    // 1 while the keys of the peer's next phase are not there; else 0.
+    uint32_t is_key_wanted;
+    // What the parity of an access unit took the host, in nanoseconds.
+    struct punktfunk_summary protect_ns;
+    // What sealing its datagrams took, in nanoseconds.
+    struct punktfunk_summary seal_ns;
 } punktfunk_stats;
 
 // An access unit to be sent.
@@ -357,6 +380,13 @@ int32_t punktfunk_session_next_receive_phase(punktfunk_session session,
 
 // Counts datagrams that the system did not take from the caller, who sends them. Returns 0.
 int32_t punktfunk_session_note_send_dropped(punktfunk_session session, uint64_t count);
+
+// Counts messages that the system had no room for, as it tells the caller, who receives. Returns 0.
+int32_t punktfunk_session_note_receive_dropped(punktfunk_session session, uint64_t count);
+
+// Counts datagrams that came with these two bits of congestion in their IP header, 0 to 3. Returns
+// 0.
+int32_t punktfunk_session_note_ecn(punktfunk_session session, uint32_t bits, uint64_t count);
 
 // Fills what a session has counted and measured. Its struct_size is set by the caller. Returns 0.
 int32_t punktfunk_session_stats(punktfunk_session session, struct punktfunk_stats *stats);

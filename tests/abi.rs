@@ -173,6 +173,19 @@ fn the_manual_has_every_function() {
 }
 
 #[test]
+fn the_manual_has_every_status() {
+    let listed = |name: &str| MANUAL.contains(&format!("\n.It Dv {name}\n"));
+    let mut count = 0;
+    for line in HEADER.lines() {
+        let Some((name, _)) = line.trim().split_once(" = -") else { continue };
+        count += 1;
+        assert!(listed(name), "{name}");
+    }
+
+    assert!(count > 10, "{count}");
+}
+
+#[test]
 fn the_header_is_one_of_cpp_too() {
     let source = scratch("cpp").join("empty.cc");
     fs::write(&source, "#include <punktfunk_core.h>\n").unwrap();
@@ -322,7 +335,13 @@ fn layout() -> String {
         jitter_us,
         trend_us,
         unit_len,
-        excess_us
+        excess_us,
+        packets_receive_dropped,
+        packets_ce,
+        send_phase,
+        is_key_wanted,
+        protect_ns,
+        seal_ns
     );
     writeln!(text, "_Static_assert(PUNKTFUNK_STATS_VERSION == {}, \"\");", stats::VERSION).unwrap();
     writeln!(text, "_Static_assert(PUNKTFUNK_STATUS_DEFECT == {}, \"\");", Status::Defect as i32)

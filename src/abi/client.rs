@@ -149,13 +149,14 @@ impl Client {
         self.receiver.next_phase(keys)
     }
 
-    pub(super) fn note_send_dropped(&mut self, count: u64) {
-        self.stats.packets_send_dropped = self.stats.packets_send_dropped.saturating_add(count);
+    /// What the caller counts for it.
+    pub(super) fn counted(&mut self) -> &mut Stats {
+        &mut self.stats
     }
 
     pub(super) fn stats(&self) -> Stats {
         let mut stats = self.stats;
-        self.receiver.fill(&mut stats);
+        self.receiver.fill(&mut stats, &self.sealer);
         stats.set_reassembly(&self.reassembler.counters());
         stats.set_sound(&self.sound.counters());
         stats.set_histograms(&self.histograms);

@@ -147,7 +147,34 @@ pub unsafe extern "C" fn punktfunk_session_next_receive_phase(
 pub extern "C" fn punktfunk_session_note_send_dropped(session: SessionHandle, count: u64) -> i32 {
     guard(|| {
         SESSIONS.with(session, |session| {
-            session.note_send_dropped(count);
+            session.counted().note_send_dropped(count);
+            Ok(0)
+        })
+    })
+}
+
+/// Counts messages that the system had no room for, as it tells the caller, who receives. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_session_note_receive_dropped(
+    session: SessionHandle,
+    count: u64,
+) -> i32 {
+    guard(|| {
+        SESSIONS.with(session, |session| {
+            session.counted().note_receive_dropped(count);
+            Ok(0)
+        })
+    })
+}
+
+/// Counts datagrams that came with these two bits of congestion in their IP header, 0 to 3. Returns
+/// 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_session_note_ecn(session: SessionHandle, bits: u32, count: u64) -> i32 {
+    guard(|| {
+        let bits = u8::try_from(bits).ok().filter(|bits| *bits < 4).ok_or(Status::Value)?;
+        SESSIONS.with(session, |session| {
+            session.counted().note_ecn(bits, count);
             Ok(0)
         })
     })

@@ -2,9 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use super::session::{Receiver, Settings};
 use super::status::Status;
 use super::structs::{UNIT_ANCHOR, UNIT_IDR, Unit};
+use crate::net::clock;
 use crate::proto::packet::native::audio::{
     AUDIO_DATAGRAM_LEN_MAX, AUDIO_HEADER_LEN, AudioPacketizer, FRAME_LEN_MAX,
 };
@@ -45,9 +48,29 @@ struct UnderWay {
     /// Bytes of the last one that were given out.
     given_len: usize,
     submitted_us: u64,
+    /// What its parity and its seals took so far.
+    protect_time: Duration,
+    seal_time: Duration,
 }
 
 impl UnderWay {
+    /// Makes the next block.
+    fn make_block(
+        &mut self,
+        packetizer: &mut Packetizer,
+        bytes: &[u8],
+    ) -> Result<(), packetize::Error> {
+        let block = packetizer.cut(&self.whole(bytes), self.made_count)?;
+        let began = clock::now();
+        packetizer.protect(&block);
+        let protected = clock::now();
+        packetizer.seal(&block, 0..block.datagram_count())?;
+        self.protect_time += protected - began;
+        self.seal_time += clock::now() - protected;
+        (self.made_count, self.given_len) = (self.made_count + 1, 0);
+        Ok(())
+    }
+
     fn whole<'a>(&self, bytes: &'a [u8]) -> packetize::Unit<'a> {
         packetize::Unit { header: self.header, prefix: self.prefix, bytes }
     }
@@ -116,6 +139,8 @@ impl Host {
             made_count: 0,
             given_len: 0,
             submitted_us: now_us,
+            protect_time: Duration::ZERO,
+            seal_time: Duration::ZERO,
         });
         self.next += 1;
         self.stats.units_sent += 1;
@@ -163,9 +188,8 @@ impl Host {
                 break;
             }
             if unit.made_count == 0 || unit.given_len >= self.packetizer.made().len() {
-                let whole = unit.whole(&self.bytes);
-                match self.packetizer.block(&whole, unit.made_count) {
-                    Ok(_) => (unit.made_count, unit.given_len) = (unit.made_count + 1, 0),
+                match unit.make_block(&mut self.packetizer, &self.bytes) {
+                    Ok(()) => {}
                     // It is told when there is nothing else to give out, and may be over by then.
                     Err(_) if filled_len > 0 => break,
                     Err(error) => return Err(error.into()),
@@ -181,6 +205,8 @@ impl Host {
             self.under_way = (!is_over).then_some(unit);
             if is_over {
                 self.histograms.send_us.add(now_us.saturating_sub(unit.submitted_us));
+                self.histograms.protect_ns.add(unit.protect_time.as_nanos() as u64);
+                self.histograms.seal_ns.add(unit.seal_time.as_nanos() as u64);
             }
         }
         if filled_len == 0 && self.under_way.is_some() {
@@ -218,13 +244,14 @@ impl Host {
         self.receiver.next_phase(keys)
     }
 
-    pub(super) fn note_send_dropped(&mut self, count: u64) {
-        self.stats.packets_send_dropped = self.stats.packets_send_dropped.saturating_add(count);
+    /// What the caller counts for it.
+    pub(super) fn counted(&mut self) -> &mut Stats {
+        &mut self.stats
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&mut self) -> Stats {
         let mut stats = self.stats;
-        self.receiver.fill(&mut stats);
+        self.receiver.fill(&mut stats, self.packetizer.sealer());
         stats.set_histograms(&self.histograms);
         stats
     }

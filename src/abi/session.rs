@@ -13,7 +13,7 @@ use crate::proto::gamestream::secret::Secret;
 use crate::proto::packet::native::header::shard_len;
 use crate::proto::packet::native::packetize::{BLOCK_DATA_MAX, UNIT_LEN_MAX};
 use crate::proto::packet::native::reassemble::FRAME_COUNT_MAX;
-use crate::proto::packet::native::seal::{Keys, Opened, Opener};
+use crate::proto::packet::native::seal::{Keys, Opened, Opener, Sealer};
 use crate::proto::packet::stats::Stats;
 
 /// What UDP carries.
@@ -131,14 +131,15 @@ impl Session {
         }
     }
 
-    pub(super) fn note_send_dropped(&mut self, count: u64) {
+    /// What the caller counts for it.
+    pub(super) fn counted(&mut self) -> &mut Stats {
         match self {
-            Session::Client(client) => client.note_send_dropped(count),
-            Session::Host(host) => host.note_send_dropped(count),
+            Session::Client(client) => client.counted(),
+            Session::Host(host) => host.counted(),
         }
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&mut self) -> Stats {
         match self {
             Session::Client(client) => client.stats(),
             Session::Host(host) => host.stats(),
@@ -180,7 +181,8 @@ impl Receiver {
         Ok(())
     }
 
-    pub(super) fn fill(&self, stats: &mut Stats) {
+    pub(super) fn fill(&self, stats: &mut Stats, sealer: &Sealer) {
+        stats.set_keys(sealer, &self.opener);
         let window = self.opener.window();
         stats.set_loss(&window.loss(), window.missing_count());
     }

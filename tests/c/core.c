@@ -208,6 +208,7 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
     }
     CHECK(polled == 0 && count == stats_of(pair.host).packets_sent);
     CHECK(stats_of(pair.host).send_us.max == 250 && stats_of(pair.host).send_us.count == 1);
+    CHECK(stats_of(pair.host).protect_ns.count == 1 && stats_of(pair.host).seal_ns.count == 1);
 
     /* What is forged does nothing, what is genuine does it once. */
     uint8_t *copy = malloc(count * 1452);
@@ -249,6 +250,14 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
         CHECK(punktfunk_session_note_send_dropped(pair.host, 3) == 0);
     }
     CHECK(stats_of(pair.host).packets_send_dropped == 3);
+    CHECK(punktfunk_session_note_receive_dropped(pair.client, 4) == 0);
+    for (uint32_t bits = 0; bits < 4; bits++) {
+        CHECK(punktfunk_session_note_ecn(pair.client, bits, 10 + bits) == 0);
+    }
+    CHECK(punktfunk_session_note_ecn(pair.client, 4, 1) == PUNKTFUNK_STATUS_VALUE);
+    stats = stats_of(pair.client);
+    CHECK(stats.packets_receive_dropped == 4 && stats.packets_ce == 13);
+    CHECK(stats.packets_ect_0 == 12 && stats.packets_ect_1 == 11);
     CHECK(submit(&pair, 10, len_of(10)) == 0);
     CHECK(punktfunk_link_carry(pair.link, pair.host, pair.client, pair.now_us) > 0);
     CHECK(punktfunk_client_poll_event(pair.client, &event, pair.now_us) == 0);
@@ -275,6 +284,7 @@ static void keys_and_parity_change_on_the_way(void) {
     for (uint32_t index = 1; index <= 40; index++) {
         if (index == 10) {
             struct punktfunk_keys next = keys(200);
+            CHECK(stats_of(pair.client).is_key_wanted == 1);
             CHECK(punktfunk_session_next_receive_phase(pair.client, &next) == 0);
             CHECK(punktfunk_session_next_receive_phase(pair.client, &next)
                   == PUNKTFUNK_STATUS_EARLY);
@@ -292,6 +302,9 @@ static void keys_and_parity_change_on_the_way(void) {
         step(&pair, index);
     }
     CHECK(pair.received_count == 40);
+    struct punktfunk_stats sent = stats_of(pair.host), came = stats_of(pair.client);
+    CHECK(sent.send_phase == 1 && came.receive_phase == 1 && came.is_key_wanted == 1);
+    CHECK(sent.receive_phase == 0 && came.send_phase == 0 && sent.is_key_due == 0);
     /* To a client that does not have the next keys, nothing comes. */
     struct punktfunk_keys next = keys(201);
     CHECK(punktfunk_session_next_send_phase(pair.host, &next) == 0);
@@ -481,7 +494,7 @@ static void calls_that_are_wrong_are_told_so(void) {
     memset(&stats, 0xee, sizeof stats);
     stats.struct_size = offsetof(struct punktfunk_stats, unit_bytes_sent);
     CHECK(punktfunk_session_stats(pair.host, &stats) == 0);
-    CHECK(stats.version == 1 && stats.units_sent == 0);
+    CHECK(stats.version == PUNKTFUNK_STATS_VERSION && stats.units_sent == 0);
     CHECK(stats.unit_bytes_sent == 0xeeeeeeeeeeeeeeee);
     stats.struct_size = 4;
     CHECK(punktfunk_session_stats(pair.host, &stats) == PUNKTFUNK_STATUS_STRUCT_SIZE);
@@ -507,6 +520,8 @@ static void calls_that_are_wrong_are_told_so(void) {
         CHECK(punktfunk_session_next_send_phase(it, &next) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_next_receive_phase(it, &next) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_session_note_send_dropped(it, 1) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_session_note_receive_dropped(it, 1) == PUNKTFUNK_STATUS_HANDLE);
+        CHECK(punktfunk_session_note_ecn(it, 1, 1) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_link_carry(pair.link, it, pair.client, 0) == PUNKTFUNK_STATUS_HANDLE);
         CHECK(punktfunk_link_carry(pair.link, pair.host, it, 0) == PUNKTFUNK_STATUS_HANDLE);
     }

@@ -8,18 +8,18 @@
 
 use super::native::audio;
 use super::native::reassemble;
-use super::native::seal;
+use super::native::seal::{self, Opener, Sealer};
 use super::native::window::Loss;
 use crate::proto::histogram::{Histogram, Summary};
 
 /// Counts the additions to these statistics.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What one end has counted and measured since it was opened. What it does not do is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Stats {
-    /// Bytes of this structure that are filled.
+    /// sizeof of this struct, set by the caller; no less than what ends with version.
     pub struct_size: u32,
     /// What the library knows to fill: members of later versions are 0.
     pub version: u32,
@@ -101,6 +101,31 @@ pub struct Stats {
     pub assembly_us: Summary,
     /// How much longer an access unit took to come than the quickest so far, in microseconds.
     pub excess_us: Summary,
+
+    // Of version 2.
+    /// Messages of the peer that the system had no room for, as the caller has told. One may be
+    /// several datagrams that the system has kept together.
+    pub packets_receive_dropped: u64,
+    /// Datagrams that came as such that may be marked rather than dropped, by ECT(0), as the caller
+    /// has told.
+    pub packets_ect_0: u64,
+    /// Likewise, by ECT(1).
+    pub packets_ect_1: u64,
+    /// Datagrams that were marked on a full way, by CE, as the caller has told.
+    pub packets_ce: u64,
+    /// How often the key of what is sent was changed.
+    pub send_phase: u32,
+    /// How often the peer has changed its key, as far as packets say.
+    pub receive_phase: u32,
+    /// 1 when the next phase of what is sent should begin, as half of what its key may seal is
+    /// sealed; else 0.
+    pub is_key_due: u32,
+    /// 1 while the keys of the peer's next phase are not there; else 0.
+    pub is_key_wanted: u32,
+    /// What the parity of an access unit took the host, in nanoseconds.
+    pub protect_ns: Summary,
+    /// What sealing its datagrams took, in nanoseconds.
+    pub seal_ns: Summary,
 }
 
 /// What is known of access units one by one.
@@ -116,6 +141,10 @@ pub struct Histograms {
     pub assembly_us: Histogram,
     /// See [`Stats::excess_us`].
     pub excess_us: Histogram,
+    /// See [`Stats::protect_ns`].
+    pub protect_ns: Histogram,
+    /// See [`Stats::seal_ns`].
+    pub seal_ns: Histogram,
 }
 
 impl Default for Stats {
@@ -160,6 +189,16 @@ impl Default for Stats {
             send_us: nothing,
             assembly_us: nothing,
             excess_us: nothing,
+            packets_receive_dropped: 0,
+            packets_ect_0: 0,
+            packets_ect_1: 0,
+            packets_ce: 0,
+            send_phase: 0,
+            receive_phase: 0,
+            is_key_due: 0,
+            is_key_wanted: 0,
+            protect_ns: nothing,
+            seal_ns: nothing,
         }
     }
 }
@@ -178,6 +217,34 @@ impl Stats {
             Err(seal::Error::Tag) => &mut self.refused_tag,
         };
         *count += 1;
+    }
+
+    /// Counts datagrams that the system did not take.
+    pub fn note_send_dropped(&mut self, count: u64) {
+        self.packets_send_dropped = self.packets_send_dropped.saturating_add(count);
+    }
+
+    /// Counts messages that the system had no room for.
+    pub fn note_receive_dropped(&mut self, count: u64) {
+        self.packets_receive_dropped = self.packets_receive_dropped.saturating_add(count);
+    }
+
+    /// Counts datagrams that came with these two bits of congestion, RFC 3168.
+    pub fn note_ecn(&mut self, bits: u8, count: u64) {
+        let total = match bits & 3 {
+            0 => return,
+            1 => &mut self.packets_ect_1,
+            2 => &mut self.packets_ect_0,
+            _ => &mut self.packets_ce,
+        };
+        *total = total.saturating_add(count);
+    }
+
+    /// Takes over how it is with the keys of both directions.
+    pub fn set_keys(&mut self, sealer: &Sealer, opener: &Opener) {
+        (self.send_phase, self.receive_phase) = (sealer.phase(), opener.phase());
+        self.is_key_due = sealer.is_key_due().into();
+        self.is_key_wanted = opener.wanted_phase().is_some().into();
     }
 
     /// Takes over what a window knows.
@@ -215,12 +282,15 @@ impl Stats {
         self.send_us = histograms.send_us.summary();
         self.assembly_us = histograms.assembly_us.summary();
         self.excess_us = histograms.excess_us.summary();
+        self.protect_ns = histograms.protect_ns.summary();
+        self.seal_ns = histograms.seal_ns.summary();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::gamestream::secret::Secret;
     use crate::proto::packet::native::header;
 
     #[test]
@@ -242,8 +312,40 @@ mod tests {
     }
 
     #[test]
+    fn marks_are_those_of_ip() {
+        let mut stats = Stats::default();
+
+        (0..4).for_each(|bits| stats.note_ecn(bits, 10 + u64::from(bits)));
+
+        assert_eq!((stats.packets_ect_1, stats.packets_ect_0, stats.packets_ce), (11, 12, 13));
+    }
+
+    #[test]
+    fn a_key_that_is_due_or_wanted_is_told() {
+        let keys =
+            |number| seal::Keys { key: Secret::new([number; 16]), iv: Secret::new([number; 12]) };
+        let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
+        let mut stats = Stats::default();
+        let mut told = |sealer: &Sealer, opener: &Opener| {
+            stats.set_keys(sealer, opener);
+            (stats.send_phase, stats.receive_phase, stats.is_key_due, stats.is_key_wanted)
+        };
+
+        assert_eq!(told(&sealer, &opener), (0, 0, 0, 1));
+        sealer.leave_room(9);
+        opener.set_next_keys(&keys(2));
+        assert_eq!(told(&sealer, &opener), (0, 0, 1, 0));
+        sealer.next_phase(&keys(2));
+        let mut datagram = [0; 100];
+        sealer.seal(header::Kind::Ping, &mut datagram).unwrap();
+        opener.open(&mut datagram).unwrap();
+
+        assert_eq!(told(&sealer, &opener), (1, 1, 0, 1));
+    }
+
+    #[test]
     fn it_has_no_holes() {
-        let summaries = 5 * size_of::<Summary>();
-        assert_eq!(size_of::<Stats>(), 2 * 4 + (30 + 16) * 8 + summaries);
+        let summaries = 7 * size_of::<Summary>();
+        assert_eq!(size_of::<Stats>(), 2 * 4 + (30 + 16) * 8 + 4 * 8 + 4 * 4 + summaries);
     }
 }

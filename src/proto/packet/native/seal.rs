@@ -144,7 +144,7 @@ impl Sealer {
 
     /// As if it had sealed so much that so many packets of any length are left.
     #[cfg(test)]
-    pub(super) fn leave_room(&mut self, count: u64) {
+    pub(in crate::proto::packet) fn leave_room(&mut self, count: u64) {
         self.short_count = SHORT_COUNT_MAX - count;
         self.long_count = LONG_COUNT_MAX - count;
     }
