@@ -119,6 +119,9 @@ typedef struct punktfunk_config {
     // How long frames of sound wait for one before them, in microseconds: up to 1000000, usually
     // 10000, or PUNKTFUNK_NONE. Of clients.
     uint32_t sound_patience_us;
+    // How long an access unit that is not whole is waited for after its last datagram, in
+    // microseconds, where nothing comes behind it: up to 1000000, usually 50000. Of clients.
+    uint32_t stall_us;
 } punktfunk_config;
 
 // One end of a session. 0 is none.

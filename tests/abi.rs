@@ -279,7 +279,8 @@ fn layout() -> String {
         patience_us,
         window_len,
         sound_sample_count,
-        sound_patience_us
+        sound_patience_us,
+        stall_us
     );
     hold!(Unit, "punktfunk_unit", struct_size, flags, bytes, len, captured_us, latency_us, epoch);
     hold!(
@@ -408,6 +409,7 @@ fn config(role: u32) -> Config {
         window_len: 0,
         sound_sample_count: 0,
         sound_patience_us: 0,
+        stall_us: 0,
     }
 }
 

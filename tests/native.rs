@@ -19,6 +19,7 @@ use punktfunk_core::proto::packet::native::seal::{self, Keys, Opener, Sealer};
 use punktfunk_core::proto::units::FrameIndex;
 
 const PATIENCE: Duration = Duration::from_millis(2);
+const STALL: Duration = Duration::from_millis(50);
 const SHARD_LEN: usize = 192;
 const BLOCK_DATA_MAX: usize = 20;
 const UNIT_LEN_MAX: usize = 100_000;
@@ -50,6 +51,7 @@ fn limits() -> Limits {
         block_data_max: BLOCK_DATA_MAX,
         frame_count: 4,
         patience: PATIENCE,
+        stall: STALL,
     }
 }
 
@@ -265,6 +267,44 @@ fn what_cannot_be_recovered_is_named_once_and_the_rest_goes_on() {
 
     let counters = pair.reassembler.counters();
     assert_eq!((counters.units, counters.lost_units), (6, 3));
+    assert_eq!(pair.reassembler.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_lost_before_a_silence_is_named_too() {
+    let mut pair = Pair::new(shape());
+    let units = (1..=7).map(|index| bytes(index, 3000));
+    let sent = units.zip(1..).map(|(unit, index)| pair.send(frame(index, false), &unit).concat());
+    let sent: Vec<Vec<Vec<u8>>> = sent.collect();
+    let named = |pair: &mut Pair| {
+        let at = pair.reassembler.poll_timeout().expect("there is something that is waited for");
+        assert_eq!(pair.told(), []);
+        pair.now = at;
+        pair.told()
+    };
+
+    // A part of one has come. Each shard gives it more time.
+    assert_eq!(pair.receive(sent[0][..3].to_vec()), []);
+    pair.now += STALL / 2;
+    assert_eq!(pair.receive(sent[0][3..5].to_vec()), []);
+    let began = pair.now;
+    assert_eq!(named(&mut pair), [Told::Lost(1, 1)]);
+    assert_eq!((pair.now, pair.reassembler.poll_timeout()), (began + STALL, None));
+
+    // Nothing of two has come, and a part of one behind them.
+    assert_eq!(pair.receive(sent[3][..5].to_vec()), []);
+    assert_eq!(named(&mut pair), [Told::Lost(2, 3), Told::Lost(4, 4)]);
+
+    // Nothing of two has come, of which the host tells, more than once.
+    for last in [5, 6, 6, 3] {
+        pair.reassembler.handle_last(FrameIndex(last), pair.now);
+    }
+    assert_eq!(named(&mut pair), [Told::Lost(5, 6)]);
+    for nothing in [6, u32::MAX] {
+        pair.reassembler.handle_last(FrameIndex(nothing), pair.now);
+        assert_eq!(pair.reassembler.poll_timeout(), None);
+    }
+    assert_eq!(pair.receive(sent[6].clone()), [Told::Unit(7, bytes(7, 3000))]);
     assert_eq!(pair.reassembler.poll_timeout(), None);
 }
 

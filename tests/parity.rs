@@ -96,6 +96,7 @@ impl Network {
                 block_data_max: 50,
                 frame_count: 4,
                 patience: Duration::from_millis(5),
+                stall: Duration::from_millis(50),
             }),
             control: adapts.then(|| Control::new(policy, now)),
             reports: VecDeque::new(),

@@ -36,6 +36,7 @@ impl Client {
             block_data_max: settings.block_data_max,
             frame_count: settings.frame_count,
             patience: settings.patience,
+            stall: settings.stall,
         };
         Client {
             sealer: Sealer::new(&settings.send),

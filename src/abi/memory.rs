@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn no_struct_has_a_hole() {
         let pointer = size_of::<usize>();
-        assert_eq!(size_of::<Config>(), 12 * 4 + 2 * (16 + 12));
+        assert_eq!(size_of::<Config>(), 13 * 4 + 2 * (16 + 12));
         assert_eq!(size_of::<Unit>(), 4 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<Event>(), 8 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<Sound>(), 4 * 4 + 8 + 2 * pointer);

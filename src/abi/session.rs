@@ -42,6 +42,7 @@ pub(super) struct Settings {
     pub parity_count_min: u8,
     pub frame_count: usize,
     pub patience: Duration,
+    pub stall: Duration,
     pub window_len: usize,
     pub sound_sample_count: u16,
     pub sound_patience: Duration,
@@ -54,6 +55,7 @@ impl Settings {
         let parity_count_min = number(config.parity_count_min, 1, 1..=block_data_max.min(255))?;
         let sound_sample_count =
             number(config.sound_sample_count, 240, 1..=SOUND_SAMPLE_COUNT_MAX)?;
+        let stall_us = number(config.stall_us, 50_000, 1..=PATIENCE_US_MAX as usize)?;
         Ok(Settings {
             send: keys(&config.send),
             receive: keys(&config.receive),
@@ -65,6 +67,7 @@ impl Settings {
             parity_count_min: parity_count_min as u8, // 255 at most
             frame_count: number(config.frame_count, 8, 2..=FRAME_COUNT_MAX)?,
             patience: patience(config.patience_us, 5000)?,
+            stall: Duration::from_micros(stall_us as u64),
             window_len: number(config.window_len, 16_384, 1..=WINDOW_LEN_MAX)?,
             sound_sample_count: sound_sample_count as u16, // 5760 at most
             sound_patience: patience(config.sound_patience_us, 10_000)?,

@@ -71,6 +71,9 @@ pub struct Config {
     /// How long frames of sound wait for one before them, in microseconds: up to 1000000, usually
     /// 10000, or PUNKTFUNK_NONE. Of clients.
     pub sound_patience_us: u32,
+    /// How long an access unit that is not whole is waited for after its last datagram, in
+    /// microseconds, where nothing comes behind it: up to 1000000, usually 50000. Of clients.
+    pub stall_us: u32,
 }
 
 /// An access unit to be sent.

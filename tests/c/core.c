@@ -266,8 +266,20 @@ static void datagrams_go_through_the_hands_of_the_program(void) {
     poll_events(&pair);
     CHECK(pair.lost_count == 1 && pair.received_count == 8);
 
-    /* The time between the first and the last datagram is told. */
+    /* One of which a part has come is given up without any behind it. */
     CHECK(submit(&pair, 11, len_of(11)) == 0);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len, pair.now_us) > 1);
+    CHECK(punktfunk_session_handle_datagrams(pair.client, room, len, len, pair.now_us) == 1);
+    CHECK(punktfunk_client_poll_timeout(pair.client, &at_us) == 1);
+    CHECK(at_us == pair.now_us + 50000);
+    poll_events(&pair);
+    CHECK(pair.lost_count == 1);
+    pair.now_us = at_us;
+    poll_events(&pair);
+    CHECK(pair.lost_count == 2 && pair.next == 12);
+
+    /* The time between the first and the last datagram is told. */
+    CHECK(submit(&pair, 12, len_of(12)) == 0);
     int32_t rest = punktfunk_session_poll_datagrams(pair.host, room, 1 << 20, &len, pair.now_us);
     CHECK(rest > 1);
     punktfunk_session_handle_datagrams(pair.client, room, len, len, pair.now_us);
@@ -416,6 +428,7 @@ static void configurations_are_within_their_ranges(void) {
     BAD(patience_us, 1000001);
     BAD(sound_sample_count, 5761);
     BAD(sound_patience_us, 1000001);
+    BAD(stall_us, 1000001);
     BAD(window_len, 1048577);
     BAD(window_len, UINT32_MAX);
     bad = good;

@@ -134,8 +134,7 @@ network 'numgen random mod 100 < 5'
 stream '5 %' "$none and $exact and r['recovered'] > 0" --rate "$rate" --seconds "$seconds"
 network 'numgen inc mod 1000 < 20'
 stream '20 in a row' "$none and $exact and r['recovered'] > 0" --rate "$rate" --seconds "$seconds"
-# More in a row than an access unit has parity: those that are hit are lost, and no others. The last
-# is not hit, since no other would come behind it by which it is known to be lost.
+# More in a row than an access unit has parity: those that are hit are lost, and no others.
 network 'numgen inc mod 5000 < 400'
 stream '400 in a row' "0 < r['lost_access_units'] < 0.5 * s['access_units'] and $exact" \
     --rate "$rate" --seconds "$seconds"

@@ -99,6 +99,7 @@ pub fn check_shards(bytes: &[u8]) {
         block_data_max: BLOCK_DATA_MAX,
         frame_count: FRAME_COUNT,
         patience: Duration::from_millis(2),
+        stall: Duration::from_millis(1),
     });
     let (mut rest, mut now, mut next) = (bytes, super::epoch(), 1_u64);
     while let [len, wait, payloads @ ..] = rest {

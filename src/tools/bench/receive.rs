@@ -11,6 +11,7 @@ use punktfunk_core::proto::packet::native::header::{Kind, shard_len};
 use punktfunk_core::proto::packet::native::packetize::{BLOCK_DATA_MAX, UNIT_LEN_MAX};
 use punktfunk_core::proto::packet::native::reassemble::{Event, Limits, Reassembler};
 use punktfunk_core::proto::packet::native::seal::Opener;
+use punktfunk_core::proto::units::FrameIndex;
 
 use crate::arguments::Receive;
 use crate::pattern::{Pattern, keys};
@@ -23,6 +24,8 @@ const WINDOW_LEN: usize = 1 << 16;
 const FRAME_COUNT: usize = 8;
 /// How long an access unit waits for one before it.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long one is waited for where nothing comes behind it.
+const STALL: Duration = Duration::from_millis(50);
 /// How long a receiver that stays awake rests after an access unit: the kernel stops real-time
 /// threads that never do.
 const REST_TIME: Duration = Duration::from_millis(1);
@@ -65,6 +68,7 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
             block_data_max: BLOCK_DATA_MAX,
             frame_count: FRAME_COUNT,
             patience: PATIENCE,
+            stall: STALL,
         }),
         pattern: Pattern::new(UNIT_LEN_MAX),
         delays: Spread::with_capacity(DELAY_COUNT),
@@ -101,9 +105,15 @@ pub fn run(arguments: &Receive) -> io::Result<String> {
             clock::sleep_until(clock::now() + REST_TIME);
         }
     }
-    // What waits for what will not come any more is told.
-    clock::sleep_until(clock::now() + PATIENCE);
-    tally.tell();
+    // What will not come any more is named.
+    if let Some((unit_count, _)) = tally.sent {
+        let last = u32::try_from(unit_count).unwrap_or(u32::MAX);
+        tally.reassembler.handle_last(FrameIndex(last), clock::now());
+    }
+    while let Some(at) = tally.reassembler.poll_timeout() {
+        clock::sleep_until(at);
+        tally.tell();
+    }
     let processor_time = thread::processor_time() - processor_began;
     let kernel_dropped = intake.poll_dropped(&socket)?;
     Ok(tally.line(kernel_dropped, buffer_len, processor_time, is_real_time))

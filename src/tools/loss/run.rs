@@ -98,6 +98,7 @@ pub fn run(shape: Shape, way: Way, frame_count: u32, seed: u64) -> Outcome {
         block_data_max: BLOCK_DATA_MAX,
         frame_count: 2,
         patience: PATIENCE,
+        stall: PATIENCE,
     });
     let bytes: Vec<u8> = (0..len).map(|at| (at * 7 + at / 251) as u8).collect();
     let mut random = Random::new(seed);

@@ -36,6 +36,10 @@ pub struct Limits {
     /// How long an access unit that is whole waits for shards of those before it, which some way
     /// may have held up. Not for an IDR, from which a decoder can go on.
     pub patience: Duration,
+    /// How long the next access unit is waited for, after its last shard or after it is known that
+    /// there is one, where nothing behind it is whole: so what is lost at the end of a movement is
+    /// known although the host sends nothing more.
+    pub stall: Duration,
 }
 
 /// What there is for the decoder.
@@ -93,6 +97,8 @@ pub struct Reassembler {
     next: u32,
     /// Those before this one are not waited for.
     hurry_to: u32,
+    /// The last that the host has told of, and since when that is known.
+    told: Option<(u32, Instant)>,
     /// The one that is borrowed out, which is in no place any more.
     lent: Frame,
     counters: Counters,
@@ -104,6 +110,8 @@ struct Slot {
     frame: Frame,
     /// Since when a shard of it is there.
     begun: Option<Instant>,
+    /// Since when its last shard is there.
+    grown: Option<Instant>,
     /// Since when it is whole.
     whole: Option<Instant>,
 }
@@ -138,6 +146,7 @@ impl Reassembler {
             frames: (0..limits.frame_count).map(|_| Slot::default()).collect(),
             next: FIRST,
             hurry_to: 0,
+            told: None,
             lent: Frame::default(),
             counters: Counters::default(),
             delay: Delay::default(),
@@ -173,12 +182,21 @@ impl Reassembler {
                 self.counters.shards += 1;
                 self.counters.recovered += taken.recovered_count as u64;
                 slot.begun.get_or_insert(now);
+                slot.grown = Some(now);
                 slot.whole = taken.is_whole.then_some(now);
             }
             Err(Refusal::Needless) => self.counters.needless += 1,
             Err(Refusal::Contradiction | Refusal::TooLong) => self.counters.refused += 1,
         }
         Ok(())
+    }
+
+    /// Takes the number of the last access unit that the host has sent, as it tells itself.
+    pub fn handle_last(&mut self, last: FrameIndex, now: Instant) {
+        let newest = self.told.map_or(0, |(told, _)| told);
+        if last.0 >= self.next && last.0 > newest && last.0 < u32::MAX {
+            self.told = Some((last.0, now));
+        }
     }
 
     /// The next thing for the decoder. `now_us` is `now` by the client's own clock.
@@ -210,8 +228,11 @@ impl Reassembler {
 
     /// When to call [`Reassembler::poll_event`] again, if nothing comes.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let whole = self.first_whole(self.next).filter(|whole| *whole > self.next)?;
-        self.slot(whole).whole.map(|since| since + self.limits.patience)
+        let Some(whole) = self.first_whole(self.next) else {
+            return self.stalled(self.next).map(|(since, _)| since + self.limits.stall);
+        };
+        let since = self.slot(whole).whole.filter(|_| whole > self.next)?;
+        Some(since + self.limits.patience)
     }
 
     /// What has happened so far.
@@ -245,10 +266,29 @@ impl Reassembler {
         if self.hurry_to > next {
             return Some(whole.map_or(self.hurry_to, |whole| whole.min(self.hurry_to)));
         }
-        let slot = self.slot(whole?);
+        let Some(whole) = whole else {
+            let (since, end) = self.stalled(next)?;
+            return (since + self.limits.stall <= now).then_some(end);
+        };
+        let slot = self.slot(whole);
         let is_idr = slot.frame.header.is_some_and(|header| header.is_idr);
         let is_over = slot.whole.is_some_and(|since| since + self.limits.patience <= now);
-        whole.filter(|_| is_idr || is_over)
+        (is_idr || is_over).then_some(whole)
+    }
+
+    /// Since when the next one is waited for, where nothing is whole, and the first behind it that is
+    /// waited for by itself. None if it is not known that there is one.
+    fn stalled(&self, next: u32) -> Option<(Instant, u32)> {
+        if let Some(grown) = self.slot(next).grown {
+            return Some((grown, next.saturating_add(1)));
+        }
+        let mut behind = (next..next.saturating_add(self.limits.frame_count as u32)).skip(1);
+        let begun = behind.find_map(|index| Some((self.slot(index).begun?, index)));
+        let told = self.told.filter(|(last, _)| *last >= next);
+        match (begun, told.map(|(last, since)| (since, last + 1))) {
+            (Some(begun), Some(told)) => Some((begun.0.min(told.0), begun.1.min(told.1))),
+            (begun, told) => begun.or(told),
+        }
     }
 
     fn give_up(&mut self, first: u32, last: u32) -> Event<'static> {
@@ -264,7 +304,7 @@ impl Reassembler {
     fn clear(&mut self, index: u32) {
         let slot = &mut self.frames[place(index, self.limits.frame_count)];
         slot.frame.clear();
-        (slot.begun, slot.whole) = (None, None);
+        (slot.begun, slot.grown, slot.whole) = (None, None, None);
     }
 }
 

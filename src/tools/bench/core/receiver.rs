@@ -67,6 +67,7 @@ impl Receiver {
             block_data_max: shape.block_data_max,
             frame_count: FRAME_COUNT,
             patience: PATIENCE,
+            stall: WAIT_MAX,
         };
         Ok(Receiver {
             packetizer: Packetizer::new(shape, &keys()),
