@@ -21,7 +21,7 @@ use punktfunk_core::proto::packet::native::probe::{ProbeHeader, ProbeReceiver, P
 use punktfunk_core::proto::packet::native::reassemble::Counters;
 use punktfunk_core::proto::packet::native::report::{Ecn, INTERVAL, Report};
 use punktfunk_core::proto::packet::native::seal::{Keys, Opener, Sealer};
-use punktfunk_core::proto::units::Kbps;
+use punktfunk_core::proto::units::{FrameIndex, Kbps};
 
 /// A file of tests/vectors/native, a name and a value a line.
 struct Vector(&'static str);
@@ -73,10 +73,12 @@ fn pings_are_those_of_the_vectors() {
         let opened = at_host.open(&mut datagram).unwrap();
         assert_eq!((opened.kind, Ping::parse(opened.payload)), (Kind::Ping, Ok(ping)));
     }
-    for (name, has_media, number) in
-        [("answer", false, 0x12_3456), ("answer_media", true, 0x12_3457)]
-    {
-        let answer = Answer { sent_us, host_us, has_media, token };
+    let last = u32::try_from(vector.number("last_unit")).unwrap();
+    for (name, has_media, last_unit, number) in [
+        ("answer", false, None, 0x12_3456),
+        ("answer_media", true, Some(FrameIndex(last)), 0x12_3457),
+    ] {
+        let answer = Answer { sent_us, host_us, has_media, last_unit, token };
         let mut datagram = vector.bytes(name);
         let opened = at_client.open(&mut datagram).unwrap();
         assert_eq!((opened.kind, opened.number), (Kind::Ping, number));

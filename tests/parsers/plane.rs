@@ -10,13 +10,16 @@ use punktfunk_core::proto::packet::native::path::{
     Answer, ClientPath, HostEvent, HostPath, PING_LEN, Ping, Token,
 };
 use punktfunk_core::proto::packet::native::probe::{PROBE_HEADER_LEN, ProbeHeader, ProbeReceiver};
+use punktfunk_core::proto::units::FrameIndex;
 
 /// Payloads, and what comes to a host: where each is from, its number, a byte for the time that
 /// passes, and the ping.
 pub fn ping_seeds() -> Vec<Vec<u8>> {
     let token = |byte: u8| Token::new([byte; 16]).unwrap();
     let ping = |token: Option<Token>| Ping { sent_us: 7, token }.emit();
-    let answer = Answer { sent_us: 7, host_us: 8, has_media: true, token: token(9) }.emit();
+    let last_unit = Some(FrameIndex(10));
+    let answer = Answer { sent_us: 7, host_us: 8, has_media: true, last_unit, token: token(9) };
+    let answer = answer.emit();
     let step = |from: u8, number: u8, token: Option<Token>| {
         [&[from, number, 1][..], &ping(token)].concat()
     };
@@ -42,7 +45,7 @@ pub fn check_ping(bytes: &[u8]) {
     if let Ok(answer) = Answer::parse(bytes) {
         let emitted = answer.emit();
         assert_eq!((emitted[0], emitted[1]), (bytes[0], bytes[1] & 0x01));
-        assert_eq!(emitted[8..], bytes[8..PING_LEN]);
+        assert_eq!(emitted[4..], bytes[4..PING_LEN]);
     }
     let (mut rest, mut now, mut client_now) = (bytes, super::epoch(), super::epoch());
     let (mut host, mut client) = (HostPath::default(), ClientPath::new(client_now));

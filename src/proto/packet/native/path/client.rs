@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, Ping, Token};
 use crate::proto::packet::native::header::Error;
+use crate::proto::units::FrameIndex;
 
 /// From one ping to the next while nothing is answered.
 pub const INTERVAL_OPENING: Duration = Duration::from_millis(100);
@@ -44,6 +45,7 @@ pub struct ClientPath {
     /// The highest packet number of an answer.
     newest: Option<u64>,
     is_open: bool,
+    last_unit: Option<FrameIndex>,
     answered: Instant,
     /// The last ping.
     pinged: Option<Instant>,
@@ -57,6 +59,7 @@ impl ClientPath {
             token: None,
             newest: None,
             is_open: false,
+            last_unit: None,
             answered: now,
             pinged: None,
             next: now,
@@ -95,6 +98,7 @@ impl ClientPath {
             return Ok((None, sample));
         }
         self.newest = Some(number);
+        self.last_unit = answer.last_unit;
         self.answered = now;
         let is_new = self.token.replace(answer.token) != Some(answer.token);
         // A new token is to be shown at once, an old one when the mapping needs it.
@@ -115,6 +119,12 @@ impl ClientPath {
     /// packets that arrive meanwhile are as good as any.
     pub fn handle_rebind(&mut self, now: Instant) {
         self.next = now;
+    }
+
+    /// The last access unit that the host had sent when it answered, if any: what has not come of it
+    /// and those before it soon is lost.
+    pub fn last_unit(&self) -> Option<FrameIndex> {
+        self.last_unit
     }
 
     /// When to poll again, if nothing comes.

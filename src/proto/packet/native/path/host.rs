@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Answer, Ping, Token};
 use crate::proto::packet::native::header::Error;
+use crate::proto::units::FrameIndex;
 
 /// Addresses that it knows at a time, that of media among them.
 pub const ADDRESS_COUNT_MAX: usize = 4;
@@ -67,6 +68,8 @@ pub struct HostPath {
     media: Option<Media>,
     /// Answers since then.
     answers: Option<(Instant, u32)>,
+    /// The last access unit that was sent.
+    last_unit: Option<FrameIndex>,
 }
 
 impl HostPath {
@@ -94,9 +97,15 @@ impl HostPath {
             sent_us: ping.sent_us,
             host_us: now_us,
             has_media: self.address(now) == Some(from),
+            last_unit: self.last_unit,
             token: known.token,
         };
         Ok(Outcome { answer: Some(answer), event })
+    }
+
+    /// Takes the number of an access unit that is sent, which answers tell from then on.
+    pub fn note_unit(&mut self, index: FrameIndex) {
+        self.last_unit = Some(index);
     }
 
     /// Where media may go, if anywhere.

@@ -21,6 +21,7 @@ pub use host::{HostEvent, HostPath, Outcome};
 
 use super::header::{Error, Kind, PACKET_HEADER_LEN, TAG_LEN};
 use super::seal::{Exhausted, Sealer};
+use crate::proto::units::FrameIndex;
 
 /// Bytes of a ping and of an answer. There may be more behind them, of later versions.
 pub const PING_LEN: usize = 40;
@@ -32,6 +33,7 @@ mod field {
 
     pub(super) const WHAT: usize = 0;
     pub(super) const FLAGS: usize = 1;
+    pub(super) const LAST_UNIT: Range<usize> = 4..8;
     pub(super) const SENT: Range<usize> = 8..16;
     pub(super) const HOST_TIME: Range<usize> = 16..24;
     pub(super) const TOKEN: Range<usize> = 24..40;
@@ -78,6 +80,8 @@ pub struct Answer {
     pub host_us: u64,
     /// Whether media go where it goes.
     pub has_media: bool,
+    /// The last access unit that was sent, if any was. Access units are counted from 1.
+    pub last_unit: Option<FrameIndex>,
     /// That of the address from which the ping came.
     pub token: Token,
 }
@@ -116,10 +120,14 @@ impl Answer {
         if bytes[field::WHAT] != ANSWER {
             return Err(Error::Contradiction);
         }
+        let mut last_unit = [0; 4];
+        last_unit.copy_from_slice(&bytes[field::LAST_UNIT]);
+        let last_unit = u32::from_be_bytes(last_unit);
         Ok(Answer {
             sent_us: time(bytes, field::SENT),
             host_us: time(bytes, field::HOST_TIME),
             has_media: bytes[field::FLAGS] & FLAG_MEDIA != 0,
+            last_unit: (last_unit != 0).then_some(FrameIndex(last_unit)),
             token: token(bytes).ok_or(Error::Contradiction)?,
         })
     }
@@ -129,6 +137,8 @@ impl Answer {
         let mut bytes = [0; PING_LEN];
         bytes[field::WHAT] = ANSWER;
         bytes[field::FLAGS] = if self.has_media { FLAG_MEDIA } else { 0 };
+        let last_unit = self.last_unit.map_or(0, |last| last.0);
+        bytes[field::LAST_UNIT].copy_from_slice(&last_unit.to_be_bytes());
         bytes[field::SENT].copy_from_slice(&self.sent_us.to_be_bytes());
         bytes[field::HOST_TIME].copy_from_slice(&self.host_us.to_be_bytes());
         bytes[field::TOKEN].copy_from_slice(&self.token.0);

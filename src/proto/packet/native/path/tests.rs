@@ -16,8 +16,8 @@ fn pings_and_answers_are_read_as_they_are_written() {
         assert_eq!(Answer::parse(&ping.emit()), Err(Error::Contradiction));
     }
     let token = token.unwrap();
-    for has_media in [false, true] {
-        let answer = Answer { sent_us: 3, host_us: u64::MAX, has_media, token };
+    for (has_media, last_unit) in [(false, None), (true, Some(FrameIndex(0xfedc_ba98)))] {
+        let answer = Answer { sent_us: 3, host_us: u64::MAX, has_media, last_unit, token };
         let longer = [&answer.emit()[..], b"more"].concat();
         assert_eq!(Answer::parse(&longer), Ok(answer));
         assert_eq!(Ping::parse(&longer), Err(Error::Contradiction));
@@ -101,6 +101,24 @@ impl Pair {
         }
         assert_eq!(self.host.address(self.now), Some(address(from)));
     }
+}
+
+#[test]
+fn answers_tell_the_last_access_unit_and_older_ones_change_nothing() {
+    let mut pair = Pair::new();
+    pair.open(1);
+    assert_eq!(pair.client.last_unit(), None);
+    let answers = [3, 7].map(|number| {
+        pair.host.note_unit(FrameIndex(number));
+        let ping = pair.next_ping();
+        pair.arrive(1, ping).answer.unwrap().emit()
+    });
+
+    for (number, answer) in [(9, &answers[1]), (8, &answers[0])] {
+        pair.client.handle_answer(number, answer, pair.now, 0).unwrap();
+    }
+
+    assert_eq!(pair.client.last_unit(), Some(FrameIndex(7)));
 }
 
 #[test]
