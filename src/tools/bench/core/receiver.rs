@@ -6,7 +6,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use punktfunk_core::net::udp::{Batch, Intake, Path, UdpSocket};
+use punktfunk_core::net::udp::{Batch, Intake, Path, Taken, UdpSocket};
 use punktfunk_core::net::{clock, poll};
 use punktfunk_core::proto::packet::native::header::{PACKET_HEADER_LEN, ShardHeader, TAG_LEN};
 use punktfunk_core::proto::packet::native::packetize::{Packetizer, Shape, Unit};
@@ -21,6 +21,8 @@ use crate::pattern::keys;
 const WINDOW_LEN: usize = 1 << 16;
 /// Access units in the making.
 const FRAME_COUNT: usize = 2;
+/// Bytes that are sent at one go: a socket's buffer holds them, and what the kernel adds.
+const PART_LEN: usize = 8 << 20;
 /// How long datagrams are waited for.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long an access unit waits for one before it.
@@ -41,13 +43,18 @@ pub(super) struct Times {
     pub(super) whole: Best,
 }
 
-/// See the module.
-pub(super) struct Receiver {
-    packetizer: Packetizer,
+/// From this process to itself.
+struct Way {
     batch: Batch,
     socket: UdpSocket,
     path: Path,
     intake: Intake,
+}
+
+/// See the module.
+pub(super) struct Receiver {
+    packetizer: Packetizer,
+    way: Way,
     /// Of an access unit, as they are sent, and as they are opened.
     sealed: Vec<u8>,
     opened: Vec<u8>,
@@ -71,10 +78,12 @@ impl Receiver {
         };
         Ok(Receiver {
             packetizer: Packetizer::new(shape, &keys()),
-            batch: Batch::new(SEND_WAIT_MAX),
-            intake: Intake::new(&socket),
-            socket,
-            path,
+            way: Way {
+                batch: Batch::new(SEND_WAIT_MAX),
+                intake: Intake::new(&socket),
+                socket,
+                path,
+            },
             sealed: Vec::new(),
             opened: Vec::new(),
             openers: std::array::from_fn(|_| Opener::new(&keys(), WINDOW_LEN)),
@@ -91,30 +100,17 @@ impl Receiver {
             let block = self.packetizer.block(unit, index).map_err(io::Error::other)?;
             self.sealed.extend_from_slice(block);
         }
-        self.receive(plan.datagram_count)?;
+        self.receive()?;
         self.open()?;
         for (index, lost_max) in [(0, 0), (1, 1), (2, usize::MAX)] {
             self.reassemble(index, lost_max, unit)?;
         }
-        self.whole(plan.datagram_count, unit)
+        self.whole(unit)
     }
 
-    /// Sends them to the socket that receives.
-    fn send(&mut self) {
+    fn receive(&mut self) -> io::Result<()> {
         let datagram_len = self.packetizer.datagram_len();
-        self.batch.send(&self.socket, &self.path, &self.sealed, datagram_len, None);
-    }
-
-    fn receive(&mut self, datagram_count: usize) -> io::Result<()> {
-        self.send();
-        let began = clock::now();
-        let mut left = datagram_count;
-        while left > 0 {
-            let taken = self.intake.receive(&self.socket, |_| {})?;
-            expect(&self.socket, taken)?;
-            left -= taken.min(left);
-        }
-        self.times.receive.add_since(began);
+        self.times.receive.add(self.way.carry(&self.sealed, datagram_len, |_| {})?);
         Ok(())
     }
 
@@ -157,22 +153,42 @@ impl Receiver {
         Ok(())
     }
 
-    fn whole(&mut self, datagram_count: usize, unit: &Unit<'_>) -> io::Result<()> {
-        self.send();
+    fn whole(&mut self, unit: &Unit<'_>) -> io::Result<()> {
+        let datagram_len = self.packetizer.datagram_len();
         let (opener, reassembler) = (&mut self.openers[1], &mut self.reassemblers[3]);
         let began = clock::now();
-        let mut left = datagram_count;
-        while left > 0 {
-            let taken = self.intake.receive(&self.socket, |taken| {
-                if let Ok(opened) = opener.open(taken.bytes) {
-                    let _ = reassembler.handle_payload(opened.payload, began);
-                }
-            })?;
-            expect(&self.socket, taken)?;
-            left -= taken.min(left);
-        }
-        self.times.whole.add_since(began);
+        let time = self.way.carry(&self.sealed, datagram_len, |taken| {
+            if let Ok(opened) = opener.open(taken.bytes) {
+                let _ = reassembler.handle_payload(opened.payload, began);
+            }
+        })?;
+        self.times.whole.add(time);
         check(reassembler, unit)
+    }
+}
+
+impl Way {
+    /// Sends datagrams of one length, part by part, and takes each part. Returns the time that was
+    /// spent with taking.
+    fn carry(
+        &mut self,
+        datagrams: &[u8],
+        datagram_len: usize,
+        mut take: impl FnMut(Taken<'_>),
+    ) -> io::Result<Duration> {
+        let mut time = Duration::ZERO;
+        for part in datagrams.chunks((PART_LEN / datagram_len).max(1) * datagram_len) {
+            self.batch.send(&self.socket, &self.path, part, datagram_len, None);
+            let began = clock::now();
+            let mut left = part.len() / datagram_len;
+            while left > 0 {
+                let taken = self.intake.receive(&self.socket, &mut take)?;
+                expect(&self.socket, taken)?;
+                left -= taken.min(left);
+            }
+            time += clock::now() - began;
+        }
+        Ok(time)
     }
 }
 
