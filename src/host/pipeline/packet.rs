@@ -81,10 +81,16 @@ impl Pacing {
 }
 
 impl Plane {
-    /// The kernel may pace where it segments: of single datagrams it keeps too few.
-    fn look_at(&mut self, path: &Path) {
+    /// The kernel may pace where it segments: of single datagrams it keeps too few. Returns who does
+    /// it, in words.
+    fn look_at(&mut self, path: &Path) -> String {
         let may_kernel = self.pace.is_some() && self.batch.is_segmented();
         self.pacer = if may_kernel { Pacer::of(&self.socket, path) } else { Pacer::timers() };
+        match (self.pace.is_some(), may_kernel) {
+            (false, _) => "datagrams are not paced".to_owned(),
+            (true, false) => "datagrams paced by timers, the kernel does not segment".to_owned(),
+            (true, true) => format!("datagrams paced by {}", self.pacer.choice()),
+        }
     }
 }
 
@@ -155,7 +161,11 @@ impl Thread {
                         *pace = pace.as_ref().map(|_| pacing.pace(kbps));
                     }
                     Order::SendTo(path) => {
-                        self.plane.look_at(&path);
+                        let before = self.path.map(|_| self.plane.pacer);
+                        let paced = self.plane.look_at(&path);
+                        if before != Some(self.plane.pacer) {
+                            self.reports.push(Report::Paced(paced));
+                        }
                         let known = self.path.map_or_else(clock::now, |(_, known)| known);
                         self.path = Some((path, known));
                     }

@@ -11,5 +11,5 @@ mod socket;
 pub use batch::{Batch, Sent, set_segment_len};
 pub use intake::{Intake, Taken};
 pub use multicast::{Datagram, MulticastSocket};
-pub use pacer::{Departure, Pacer};
+pub use pacer::{Choice, Departure, Pacer};
 pub use socket::{Buffers, Path, Received, UdpSocket};

@@ -126,10 +126,12 @@ pub fn run(arguments: &Send) -> io::Result<String> {
     Ok(format!(
         "{{\"access_units\":{count},\"unit_len\":{len},\"kbps\":{unit_kbps:.0},\
          \"datagrams\":{datagram_count},\"packets_send_dropped\":{dropped_count},\
-         \"calls\":{call_count},\"is_segmented\":{},\"is_paced_by_kernel\":{},\"is_real_time\":{is_real_time},\
+         \"calls\":{call_count},\"is_segmented\":{},\"is_paced_by_kernel\":{},\
+         \"pacer\":\"{}\",\"is_real_time\":{is_real_time},\
          \"buffer_len\":{buffer_len},\"core\":{:.3},\"make_us\":{made},\"late_us\":{late}}}",
         batch.is_segmented(),
         pacer.is_kernel(),
+        pacer.choice(),
         processor_time.as_secs_f64() / took.as_secs_f64().max(1e-9),
     ))
 }
