@@ -568,11 +568,38 @@ fn a_thousand_access_units_allocate_nothing_on_either_side() {
     assert!(counters.recovered > 10_000, "{counters:?}");
 }
 
-/// The values of tests/vectors/native/video, by name.
-fn vector(name: &str) -> Vec<String> {
-    let lines = include_str!("vectors/native/video").lines();
-    let named = lines.filter_map(|line| line.split_once(' ')).filter(|(it, _)| *it == name);
-    named.map(|(_, value)| value.to_owned()).collect()
+/// A file of tests/vectors/native, a name and a value a line.
+struct Vector(&'static str);
+
+impl Vector {
+    fn all(&self, name: &str) -> Vec<&'static str> {
+        let named = self.0.lines().filter_map(|line| line.split_once(' '));
+        named.filter(|(it, _)| *it == name).map(|(_, value)| value).collect()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.all(name)[0].parse().unwrap()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        hex(self.all(name)[0])
+    }
+
+    fn keys(&self) -> Keys {
+        Keys {
+            key: Secret::new(self.bytes("key").try_into().unwrap()),
+            iv: Secret::new(self.bytes("iv").try_into().unwrap()),
+        }
+    }
+
+    fn index(&self) -> FrameIndex {
+        FrameIndex(self.number("frame").try_into().unwrap())
+    }
+
+    fn prefix(&self) -> FramePrefix {
+        let latency_us = self.number("latency_us").try_into().unwrap();
+        FramePrefix { captured_us: self.number("captured_us"), latency_us }
+    }
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -582,25 +609,55 @@ fn hex(text: &str) -> Vec<u8> {
 
 #[test]
 fn datagrams_are_those_of_the_vectors() {
-    let one = |name: &str| vector(name).remove(0);
-    let number = |name: &str| one(name).parse::<u64>().unwrap();
-    let keys = Keys {
-        key: Secret::new(hex(&one("key")).try_into().unwrap()),
-        iv: Secret::new(hex(&one("iv")).try_into().unwrap()),
-    };
+    let vector = Vector(include_str!("vectors/native/video"));
     let shape =
         Shape { shard_len: 64, block_data_max: 20, parity_percent: 50, parity_count_min: 1 };
-    let index = FrameIndex(number("frame").try_into().unwrap());
-    let header = FrameHeader { index, is_idr: true, is_anchor: false, epoch: 3 };
-    let latency_us = number("latency_us").try_into().unwrap();
-    let prefix = FramePrefix { captured_us: number("captured_us"), latency_us };
-    let bytes = hex(&one("unit"));
-    let unit = packetize::Unit { header, prefix, bytes: &bytes };
-    let mut packetizer = Packetizer::new(shape, &keys);
+    let header = FrameHeader { index: vector.index(), is_idr: true, is_anchor: false, epoch: 3 };
+    let bytes = vector.bytes("unit");
+    let unit = packetize::Unit { header, prefix: vector.prefix(), bytes: &bytes };
+    let mut packetizer = Packetizer::new(shape, &vector.keys());
 
     let datagrams = packetizer.block(&unit, 0).unwrap().to_vec();
 
-    assert_eq!(datagrams, hex(&vector("datagram").concat()));
+    assert_eq!(datagrams, hex(&vector.all("datagram").concat()));
+}
+
+#[test]
+fn blocks_with_more_parity_under_a_later_key_are_those_of_the_vectors() {
+    let vector = Vector(include_str!("vectors/native/blocks"));
+    let shape = Shape { shard_len: 64, block_data_max: 6, parity_percent: 50, parity_count_min: 1 };
+    let header = FrameHeader { index: vector.index(), is_idr: false, is_anchor: true, epoch: 4 };
+    let bytes = vector.bytes("unit");
+    let unit = packetize::Unit { header, prefix: vector.prefix(), bytes: &bytes };
+    let mut packetizer = Packetizer::new(shape, &keys(1));
+    let mut opener = Opener::new(&keys(1), 0);
+    for _ in 0..2 {
+        packetizer.sealer().seal(Kind::Ping, &mut [0; 64]).unwrap();
+    }
+    packetizer.sealer().next_phase(&vector.keys());
+    opener.set_next_keys(&vector.keys());
+
+    let made = [0, 1].map(|block| packetizer.block(&unit, block).unwrap().to_vec());
+    assert_eq!(made.concat(), hex(&vector.all("datagram").concat()));
+
+    // Any five of the eight of a block give it, so three are lost each time.
+    let datagrams: Vec<Vec<u8>> = vector.all("datagram").into_iter().map(hex).collect();
+    let payloads: Vec<Vec<u8>> = datagrams
+        .into_iter()
+        .map(|mut datagram| opener.open(&mut datagram).unwrap().payload.to_vec())
+        .collect();
+    let now = clock::now();
+    for lost in (0_u32..1 << 8).filter(|lost| lost.count_ones() == 3) {
+        let mut reassembler = Reassembler::new(Limits { shard_len: 64, ..limits() });
+        reassembler.handle_last(FrameIndex(vector.index().0 - 1), now);
+        assert!(matches!(reassembler.poll_event(now + STALL, 1), Some(Event::Lost(..))));
+        let kept = payloads.iter().enumerate().filter(|(at, _)| lost >> (at % 8) & 1 == 0);
+        kept.for_each(|(_, payload)| reassembler.handle_payload(payload, now).unwrap());
+
+        let Some(Event::Unit(unit)) = reassembler.poll_event(now, 1) else { panic!("{lost:b}") };
+        assert_eq!((unit.header, unit.prefix), (header, vector.prefix()));
+        assert!(unit.bytes == bytes, "{lost:b}");
+    }
 }
 
 #[test]

@@ -30,7 +30,11 @@ fn header() -> ShardHeader {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let vectors = [include_str!("../vectors/native/video"), include_str!("../vectors/native/ping")];
+    let vectors = [
+        include_str!("../vectors/native/blocks"),
+        include_str!("../vectors/native/ping"),
+        include_str!("../vectors/native/video"),
+    ];
     let lines = vectors.into_iter().flat_map(str::lines);
     let datagrams = lines.filter_map(|line| line.split_once(' '));
     let datagrams = datagrams.filter(|(name, _)| ["datagram", "ping", "answer"].contains(name));
