@@ -332,7 +332,7 @@ mod tests {
         };
 
         assert_eq!(told(&sealer, &opener), (0, 0, 0, 1));
-        sealer.leave_room(9);
+        sealer.leave_room(1452, 9);
         opener.set_next_keys(&keys(2));
         assert_eq!(told(&sealer, &opener), (0, 0, 1, 0));
         sealer.next_phase(&keys(2));

@@ -444,7 +444,8 @@ mod tests {
         for shard_len in [64, 4096] {
             let mut packetizer = Packetizer::new(shape(shard_len, 1000), &keys);
             let count = packetizer.plan(&unit).unwrap().datagram_count;
-            packetizer.sealer().leave_room(count as u64 - 1);
+            let datagram_len = packetizer.datagram_len();
+            packetizer.sealer().leave_room(datagram_len, count as u64 - 1);
 
             assert_eq!(packetizer.block(&unit, 0), Err(Error::Exhausted));
             assert_eq!((packetizer.sealer().number(), packetizer.made()), (0, &[][..]));

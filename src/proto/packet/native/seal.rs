@@ -17,9 +17,9 @@ use crate::proto::gamestream::secret::Secret;
 /// Datagrams no longer than this count as short ones: 2^11 bytes, RFC 9001 appendix B.1.
 const SHORT_LEN_MAX: usize = 1 << 11;
 /// Short packets that one key may seal.
-const SHORT_COUNT_MAX: u64 = 1 << 28;
-/// Long packets that one key may seal.
-const LONG_COUNT_MAX: u64 = 1 << 23;
+const COUNT_MAX: u64 = 1 << 28;
+/// A longer packet takes as much of a key as so many short ones: of long ones it may seal 2^23.
+const LONG_WEIGHT: u64 = 32;
 
 /// What one direction is sealed under, for one phase.
 #[derive(Clone, Debug)]
@@ -95,9 +95,8 @@ pub struct Sealer {
     phase: Phase,
     /// Of the next packet.
     number: u64,
-    /// What the key has sealed so far, in long packets' worth.
-    long_count: u64,
-    short_count: u64,
+    /// What the key has sealed so far, in short packets' worth.
+    count: u64,
 }
 
 impl fmt::Debug for Sealer {
@@ -109,13 +108,13 @@ impl fmt::Debug for Sealer {
 impl Sealer {
     /// Seals under these keys, which are of phase 0.
     pub fn new(keys: &Keys) -> Sealer {
-        Sealer { phase: Phase::new(0, keys), number: 0, long_count: 0, short_count: 0 }
+        Sealer { phase: Phase::new(0, keys), number: 0, count: 0 }
     }
 
     /// Goes on under the keys of the next phase.
     pub fn next_phase(&mut self, keys: &Keys) {
         self.phase = Phase::new(self.phase.number.wrapping_add(1), keys);
-        (self.long_count, self.short_count) = (0, 0);
+        self.count = 0;
     }
 
     /// The phase at work.
@@ -125,7 +124,7 @@ impl Sealer {
 
     /// Whether the next phase should begin: half of what the key may seal is sealed.
     pub fn is_key_due(&self) -> bool {
-        self.long_count >= LONG_COUNT_MAX / 2 || self.short_count >= SHORT_COUNT_MAX / 2
+        self.count >= COUNT_MAX / 2
     }
 
     /// The number of the next packet.
@@ -135,18 +134,14 @@ impl Sealer {
 
     /// How many more datagrams of a length it seals under this key.
     pub fn room(&self, datagram_len: usize) -> u64 {
-        let of_key = match datagram_len {
-            0..=SHORT_LEN_MAX => SHORT_COUNT_MAX.saturating_sub(self.short_count),
-            _ => LONG_COUNT_MAX.saturating_sub(self.long_count),
-        };
+        let of_key = COUNT_MAX.saturating_sub(self.count) / weight(datagram_len);
         of_key.min(NUMBER_END.saturating_sub(self.number))
     }
 
-    /// As if it had sealed so much that so many packets of any length are left.
+    /// As if it had sealed so much that so many datagrams of a length are left.
     #[cfg(test)]
-    pub(in crate::proto::packet) fn leave_room(&mut self, count: u64) {
-        self.short_count = SHORT_COUNT_MAX - count;
-        self.long_count = LONG_COUNT_MAX - count;
+    pub(in crate::proto::packet) fn leave_room(&mut self, datagram_len: usize, count: u64) {
+        self.count = COUNT_MAX - count * weight(datagram_len);
     }
 
     /// Seals a datagram in place: room for the packet header, the payload, room for the tag.
@@ -158,10 +153,7 @@ impl Sealer {
         if self.room(datagram.len()) == 0 {
             return Err(Exhausted);
         }
-        match datagram.len() {
-            0..=SHORT_LEN_MAX => self.short_count += 1,
-            _ => self.long_count += 1,
-        }
+        self.count += weight(datagram.len());
         let number = self.number;
         self.number += 1;
         let header = PacketHeader { kind, phase: self.phase.number as u8, number }.emit();
@@ -176,6 +168,11 @@ impl Sealer {
         back.copy_from_slice(tag.as_ref());
         Ok(())
     }
+}
+
+/// What a datagram takes of its key, in short packets' worth.
+fn weight(datagram_len: usize) -> u64 {
+    if datagram_len <= SHORT_LEN_MAX { 1 } else { LONG_WEIGHT }
 }
 
 /// A datagram that was opened.
@@ -386,7 +383,7 @@ mod tests {
         let (mut sealer, mut opener) = (Sealer::new(&keys(0)), Opener::new(&keys(0), 0));
         for phase in 0..300_u32 {
             // Due long before the key is used up, in time for the other end.
-            sealer.short_count = SHORT_COUNT_MAX / 2 - 1;
+            sealer.count = COUNT_MAX / 2 - 1;
             assert!(!sealer.is_key_due());
             let number = sealer.number();
             let mut datagram = sealed(&mut sealer, b"payload");
@@ -406,7 +403,7 @@ mod tests {
     #[test]
     fn a_key_seals_no_more_than_it_may() {
         let mut sealer = Sealer::new(&keys(1));
-        (sealer.short_count, sealer.number) = (SHORT_COUNT_MAX - 1, SHORT_COUNT_MAX - 1);
+        (sealer.count, sealer.number) = (COUNT_MAX - 1, COUNT_MAX - 1);
         let mut datagram = [0; 64];
         assert!(sealer.is_key_due());
         assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Ok(()));
@@ -414,11 +411,16 @@ mod tests {
         sealer.next_phase(&keys(2));
         assert!(!sealer.is_key_due());
         assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Ok(()));
-        assert_eq!(sealer.number(), SHORT_COUNT_MAX + 1);
+        assert_eq!(sealer.number(), COUNT_MAX + 1);
 
+        // Those of either length take of the same key.
         let mut long = [0; SHORT_LEN_MAX + 1];
-        sealer.long_count = LONG_COUNT_MAX;
+        assert_eq!(sealer.room(long.len()), (1 << 23) - 1);
+        sealer.leave_room(long.len(), 1);
+        assert_eq!(sealer.room(datagram.len()), 32);
+        assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Ok(()));
         assert_eq!(sealer.seal(Kind::Probe, &mut long), Err(Exhausted));
+        assert_eq!(sealer.room(datagram.len()), 31);
         sealer.number = NUMBER_END;
         assert_eq!(sealer.seal(Kind::Ping, &mut datagram), Err(Exhausted));
     }

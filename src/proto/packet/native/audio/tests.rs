@@ -136,7 +136,7 @@ fn a_frame_for_which_the_key_has_no_room_may_be_given_again() {
     let (mut sealer, mut opener) = (Sealer::new(&keys(1)), Opener::new(&keys(1), 0));
     let mut packetizer = AudioPacketizer::new(SAMPLE_COUNT);
     packetizer.packet(&frame(1), 5000, &mut sealer).unwrap();
-    sealer.leave_room(0);
+    sealer.leave_room(AUDIO_DATAGRAM_LEN_MAX, 0);
 
     let refused = packetizer.packet(&frame(2), 10_000, &mut sealer).map(<[u8]>::len);
     sealer.next_phase(&keys(2));
