@@ -379,6 +379,28 @@ fn an_idr_waits_for_nothing_and_a_leap_makes_room() {
 }
 
 #[test]
+fn a_leap_costs_nothing_of_what_is_behind_it() {
+    let mut pair = Pair::new(Shape { parity_percent: 0, ..shape() });
+    let send =
+        |pair: &mut Pair, index| pair.send(frame(index, false), &bytes(index, 2000)).concat();
+    let (mut begun, far, farther) = (send(&mut pair, 1), send(&mut pair, 90), send(&mut pair, 999));
+    begun.truncate(2);
+    let unit = |index| Told::Unit(index, bytes(index, 2000));
+
+    // All at once, and polled when all of it is there.
+    for mut datagram in [begun, far[..3].to_vec(), farther].concat() {
+        let opened = pair.opener.open(&mut datagram).unwrap();
+        pair.reassembler.handle_payload(opened.payload, pair.now).unwrap();
+    }
+    assert_eq!(pair.told(), [Told::Lost(1, 995)]);
+    pair.now += PATIENCE;
+    assert_eq!(pair.told(), [Told::Lost(996, 998), unit(999)]);
+
+    let counters = pair.reassembler.counters();
+    assert_eq!((counters.early, counters.lost_units, counters.units), (0, 998, 1));
+}
+
+#[test]
 fn numbers_have_an_end_and_nothing_comes_twice_there() {
     let mut pair = Pair::new(shape());
     let send = |pair: &mut Pair, index| pair.send(frame(index, true), b"unit").concat();
@@ -389,7 +411,7 @@ fn numbers_have_an_end_and_nothing_comes_twice_there() {
 
     assert_eq!(told.last(), Some(&Told::Unit(u32::MAX - 1, b"unit".to_vec())));
     assert_eq!(told.iter().filter(|it| matches!(it, Told::Unit(..))).count(), 1);
-    assert_eq!(pair.reassembler.counters().late, 4);
+    assert_eq!(pair.reassembler.counters().late, 5);
 }
 
 #[test]

@@ -97,6 +97,8 @@ pub struct Reassembler {
     next: u32,
     /// Those before this one are not waited for.
     hurry_to: u32,
+    /// Those that are given up and not told yet: they end in front of `next`.
+    untold: Option<(u32, u32)>,
     /// The last that the host has told of, and since when that is known.
     told: Option<(u32, Instant)>,
     /// The one that is borrowed out, which is in no place any more.
@@ -146,6 +148,7 @@ impl Reassembler {
             frames: (0..limits.frame_count).map(|_| Slot::default()).collect(),
             next: FIRST,
             hurry_to: 0,
+            untold: None,
             told: None,
             lent: Frame::default(),
             counters: Counters::default(),
@@ -166,9 +169,7 @@ impl Reassembler {
             return Ok(());
         };
         let count = self.limits.frame_count as u32; // at most FRAME_COUNT_MAX
-        if ahead >= count {
-            // The next one of it finds a place.
-            self.hurry_to = self.hurry_to.max(index - (count - 1));
+        if ahead >= count && !self.make_room(index - (count - 1)) {
             self.counters.early += 1;
             return Ok(());
         }
@@ -201,16 +202,21 @@ impl Reassembler {
 
     /// The next thing for the decoder. `now_us` is `now` by the client's own clock.
     pub fn poll_event(&mut self, now: Instant, now_us: u64) -> Option<Event<'_>> {
+        if let Some((first, last)) = self.untold.take() {
+            return Some(Event::Lost(FrameIndex(first), FrameIndex(last)));
+        }
         let next = self.next;
         let whole = self.first_whole(next);
         if whole != Some(next) {
             let end = self.given_up_to(next, whole, now)?;
-            return Some(self.give_up(next, end - 1));
+            self.give_up(end - 1);
+            return Some(Event::Lost(FrameIndex(next), FrameIndex(end - 1)));
         }
         // What cannot be read is as good as lost.
         if FramePrefix::parse(self.slot(next).frame.bytes(&self.bounds)).is_err() {
             self.counters.refused += 1;
-            return Some(self.give_up(next, next));
+            self.give_up(next);
+            return Some(Event::Lost(FrameIndex(next), FrameIndex(next)));
         }
         let slot = &mut self.frames[place(next, self.limits.frame_count)];
         let whole = slot.whole?;
@@ -291,14 +297,26 @@ impl Reassembler {
         }
     }
 
-    fn give_up(&mut self, first: u32, last: u32) -> Event<'static> {
-        let count = last - first + 1;
-        self.counters.lost_units += u64::from(count);
-        for index in (first..=last).take(self.limits.frame_count) {
+    /// Gives up what is before one that is far ahead. Not so where something is whole, which has to be
+    /// told first: then the next shard that is as far ahead finds a place.
+    fn make_room(&mut self, next: u32) -> bool {
+        self.hurry_to = self.hurry_to.max(next);
+        if self.first_whole(self.next).is_some() {
+            return false;
+        }
+        let first = self.untold.map_or(self.next, |(first, _)| first);
+        self.give_up(next - 1);
+        self.untold = Some((first, next - 1));
+        true
+    }
+
+    /// Gives up the next one and those behind it, to the last of them.
+    fn give_up(&mut self, last: u32) {
+        self.counters.lost_units += u64::from(last - self.next + 1);
+        for index in (self.next..=last).take(self.limits.frame_count) {
             self.clear(index);
         }
         self.next = last.saturating_add(1);
-        Event::Lost(FrameIndex(first), FrameIndex(last))
     }
 
     fn clear(&mut self, index: u32) {
