@@ -119,8 +119,8 @@ pub enum Report {
     Display(String, Place),
     /// In what pictures come, in words.
     Pictures(String),
-    /// Who makes datagrams leave at their times, and why, in words.
-    Paced(String),
+    /// How datagrams are sent, and why so, in words.
+    Sending(String),
     /// The first frame has left, so long after the order to send.
     FirstFrame(Duration),
     /// The encoder was lost and is there again: why, and after how long.

@@ -19,6 +19,9 @@ use super::{AccessUnit, Counter, Order, Plan, Report, Reports, Stage, Stats, Wat
 /// How long a full socket is waited for before datagrams are dropped.
 const SEND_WAIT_MAX: Duration = Duration::from_millis(5);
 
+/// What is said when the kernel does not segment any more.
+const SINGLY: &str = "the kernel refused to segment: datagrams are given to it one by one";
+
 /// The rings of this thread.
 pub struct Ends {
     /// Filled access units, from the frame thread.
@@ -164,7 +167,7 @@ impl Thread {
                         let before = self.path.map(|_| self.plane.pacer);
                         let paced = self.plane.look_at(&path);
                         if before != Some(self.plane.pacer) {
-                            self.reports.push(Report::Paced(paced));
+                            self.reports.push(Report::Sending(paced));
                         }
                         let known = self.path.map_or_else(clock::now, |(_, known)| known);
                         self.path = Some((path, known));
@@ -196,6 +199,7 @@ impl Thread {
             bytes: &unit.bytes,
         };
         let plane = &mut self.plane;
+        let was_segmented = plane.batch.is_segmented();
         let Ok(plan) = plane.packetizer.begin(&frame) else {
             self.stats.add(Counter::TooLong, 1);
             return;
@@ -235,6 +239,9 @@ impl Thread {
                 sent_time += now - mark;
                 mark = now;
             }
+        }
+        if was_segmented && !plane.batch.is_segmented() {
+            self.reports.push(Report::Sending(SINGLY.to_owned()));
         }
         self.stats.time(Stage::Packetise, packetised);
         self.stats.time(Stage::Send, sent_time);

@@ -459,7 +459,7 @@ impl Sessions {
                 self.acts.push_back(Act::OpenDevices(id, place));
                 Some(format!("display {why}"))
             }
-            Report::Paced(what) | Report::Pictures(what) => Some(what),
+            Report::Pictures(what) | Report::Sending(what) => Some(what),
             Report::FirstFrame(time) => {
                 session.has_picture = true;
                 self.note(id, hooks::Event::StreamStart);

@@ -1,8 +1,9 @@
 //! Bursts of datagrams of one length to one peer, in as few system calls as it takes.
 //!
 //! The kernel segments a message into datagrams itself (UDP_SEGMENT), at a fraction of what it
-//! costs to give it each of them. It refuses to where the way out computes no checksums; from then
-//! on the datagrams are given to it one by one, though still many in one call.
+//! costs to give it each of them. It refuses to where the way out computes no checksums, or carries
+//! no datagrams of that length; from then on datagrams so long, or longer, are given to it one by
+//! one, though still many in one call.
 
 use std::fmt;
 use std::io;
@@ -32,6 +33,8 @@ const MEMORY_WAIT: Duration = Duration::from_millis(1);
 pub struct Batch {
     wait_max: Duration,
     is_segmented: bool,
+    /// Datagrams so long, or longer, it does not segment.
+    refused_len: usize,
     is_ecn_capable: bool,
     headers: Box<[libc::mmsghdr; MESSAGE_COUNT_MAX]>,
     parts: Box<[libc::iovec; MESSAGE_COUNT_MAX]>,
@@ -60,6 +63,7 @@ impl Batch {
         Batch {
             wait_max,
             is_segmented: true,
+            refused_len: usize::MAX,
             is_ecn_capable: false,
             headers: Box::new(headers),
             parts: Box::new(parts),
@@ -77,9 +81,9 @@ impl Batch {
         self.is_segmented = is_segmented;
     }
 
-    /// Whether the kernel segments, as far as is known.
+    /// Whether the kernel segments, as far as is known: it has not refused to.
     pub fn is_segmented(&self) -> bool {
-        self.is_segmented
+        self.is_segmented && self.refused_len == usize::MAX
     }
 
     /// Sends `bytes` in datagrams of `segment_len` bytes, of which the last may be shorter. They
@@ -126,13 +130,14 @@ impl Batch {
         let mut burst = Burst {
             bytes,
             segment_len,
-            is_segmented: self.is_segmented,
+            is_segmented: self.is_segmented && segment_len < self.refused_len,
             name,
             control,
             single_control_len,
         };
         let mut sent = Sent::default();
-        let mut deadline = None;
+        // Only if a single datagram is taken then was it for want of segmentation.
+        let (mut deadline, mut is_refused) = (None, false);
         while !burst.bytes.is_empty() {
             let count = burst.fill(&mut self.headers, &mut self.parts);
             sent.calls += 1;
@@ -143,7 +148,9 @@ impl Batch {
             };
             if result > 0 {
                 sent.datagrams += burst.take(result as usize);
-                self.is_segmented &= burst.is_segmented;
+                if is_refused {
+                    self.refused_len = self.refused_len.min(segment_len);
+                }
                 continue;
             }
             match io::Error::last_os_error().raw_os_error().unwrap_or(0) {
@@ -151,7 +158,7 @@ impl Batch {
                 libc::EAGAIN if wait(Some(socket.as_fd()), &mut deadline, self.wait_max) => {}
                 libc::ENOBUFS if wait(None, &mut deadline, self.wait_max) => {}
                 libc::EINVAL | libc::EIO | libc::EMSGSIZE if burst.is_first_segmented() => {
-                    burst.is_segmented = false;
+                    (burst.is_segmented, is_refused) = (false, true);
                 }
                 libc::ECONNREFUSED => sent.dropped += burst.take(1),
                 _ => sent.dropped += burst.take(usize::MAX),
@@ -164,7 +171,7 @@ impl Batch {
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Batch");
-        debug.field("is_segmented", &self.is_segmented).finish_non_exhaustive()
+        debug.field("is_segmented", &self.is_segmented()).finish_non_exhaustive()
     }
 }
 

@@ -159,6 +159,25 @@ fn where_the_kernel_does_not_segment_datagrams_are_given_to_it_singly() {
 }
 
 #[test]
+fn what_is_too_long_for_the_way_leaves_shorter_datagrams_as_they_were() {
+    let (socket, (receiver, path)) = (bind("::1"), receiver("::1"));
+    message::set(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU, &1280_i32).unwrap();
+    let mut batch = Batch::new(WAIT_MAX);
+
+    // Bytes, those of a datagram, and the calls: one that is refused, and one for each 64 messages.
+    for (len, segment_len, calls) in
+        [(65 * 16, 16, 1), (20 * 1400, 1400, 2), (20 * 1400, 1400, 1), (65 * 16, 16, 1)]
+    {
+        let bytes = pattern(len);
+        let sent = batch.send(&socket, &path, &bytes, segment_len, None);
+
+        assert_eq!(sent, Sent { datagrams: len / segment_len, calls, dropped: 0 });
+        expect(&receiver, &bytes, segment_len);
+    }
+    assert!(!batch.is_segmented());
+}
+
+#[test]
 fn no_way_to_the_peer_loses_the_datagrams_and_is_not_taken_for_want_of_segmentation() {
     let socket = bind("0.0.0.0");
     let (_receiver, path) = receiver("127.0.0.1");
