@@ -42,6 +42,9 @@
 // Access units will not come any more.
 #define PUNKTFUNK_EVENT_LOST 2
 
+// Bytes of a datagram with a ping, or with the answer to one.
+#define PUNKTFUNK_PING_LEN 64
+
 // Counts changes that old programs would notice. Additions are none.
 #define PUNKTFUNK_ABI_VERSION 1
 
@@ -313,6 +316,27 @@ typedef struct punktfunk_sound {
     uint64_t captured_us;
 } punktfunk_sound;
 
+// What a client's pings say of the way.
+typedef struct punktfunk_path {
+    // sizeof of this struct, set by the caller; no less than what ends with is_open.
+    uint32_t struct_size;
+    // 1 while the host sends media here; else 0.
+    uint32_t is_open;
+    // From the last ping that was answered to its answer, in microseconds.
+    uint64_t rtt_us;
+    // What the host's clock shows more than that of the caller, in microseconds; off by half of
+    // rtt_us at most.
+    int64_t offset_us;
+} punktfunk_path;
+
+// Where datagrams of a client come from, and are to go.
+typedef struct punktfunk_address {
+    // Of IPv6; one of IPv4 is mapped into it, RFC 4291 section 2.5.5.2.
+    uint8_t ip[16];
+    // 1 to 65535.
+    uint32_t port;
+} punktfunk_address;
+
 // What a link does to datagrams. 0 stands for nothing of it.
 typedef struct punktfunk_link_options {
     // sizeof of this struct; no less than what ends with seed.
@@ -429,6 +453,40 @@ int32_t punktfunk_client_poll_sound(punktfunk_session session,
 // When there may be an event or sound though no datagram comes: writes that to at_us. Returns 1 if
 // there is such a time, else 0.
 int32_t punktfunk_client_poll_timeout(punktfunk_session session, uint64_t *at_us);
+
+// Writes the ping that is due to room, which has PUNKTFUNK_PING_LEN bytes, to be sent to the host,
+// and to at_us when there may be the next one. A client calls it only where the host is told
+// addresses by pings. Returns 1 if there was one, else 0.
+int32_t punktfunk_client_poll_ping(punktfunk_session session,
+                                   uint8_t *room,
+                                   uint64_t *at_us,
+                                   uint64_t now_us);
+
+// Has a ping due at once, as the client's socket or network is another one. Returns 0.
+int32_t punktfunk_client_rebind(punktfunk_session session, uint64_t now_us);
+
+// Fills what pings say of the way. Its struct_size is set by the caller. Returns 0.
+int32_t punktfunk_client_path(punktfunk_session session,
+                              struct punktfunk_path *path,
+                              uint64_t now_us);
+
+// Takes one datagram and where it came from, as punktfunk_session_handle_datagrams does, and
+// answers pings: chance is 16 bytes of it, fresh with each call, and answer has room for
+// PUNKTFUNK_PING_LEN bytes. Returns 0 if the datagram was refused, 1 if it was genuine and new, and
+// 2 if the answer is to be sent to where it came from besides.
+int32_t punktfunk_host_handle_datagram_from(punktfunk_session session,
+                                            uint8_t *datagram,
+                                            size_t len,
+                                            const struct punktfunk_address *from,
+                                            const uint8_t *chance,
+                                            uint8_t *answer,
+                                            uint64_t now_us);
+
+// Writes to where datagrams are to be sent, as far as pings have shown. Returns 1 if there is such
+// an address, else 0: then nothing may be sent but answers.
+int32_t punktfunk_host_media_address(punktfunk_session session,
+                                     struct punktfunk_address *address,
+                                     uint64_t now_us);
 
 // Opens a link. Returns 0.
 int32_t punktfunk_link_open(const struct punktfunk_link_options *options, punktfunk_link *link);

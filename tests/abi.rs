@@ -11,7 +11,9 @@ use std::process::{Command, Output};
 
 use counting::COUNT;
 use punktfunk_core::abi::exports::*;
-use punktfunk_core::abi::{Config, Event, Keys, LinkOptions, Sound, Status, Unit};
+use punktfunk_core::abi::{
+    Address, Config, Event, Keys, LinkOptions, PathState, Sound, Status, Unit,
+};
 use punktfunk_core::proto::histogram::Summary;
 use punktfunk_core::proto::packet::stats::{self, Stats};
 
@@ -47,8 +49,9 @@ const PREAMBLE: &str = "\
 // same numbers and keys, which gives away both.";
 
 /// Names of the source, and what C calls them.
-const NAMES: [(&str, &str); 22] = [
+const NAMES: [(&str, &str); 25] = [
     ("ABI_VERSION", "PUNKTFUNK_ABI_VERSION"),
+    ("Address", "punktfunk_address"),
     ("Config", "punktfunk_config"),
     ("EVENT_LOST", "PUNKTFUNK_EVENT_LOST"),
     ("EVENT_UNIT", "PUNKTFUNK_EVENT_UNIT"),
@@ -57,6 +60,8 @@ const NAMES: [(&str, &str); 22] = [
     ("LinkHandle", "punktfunk_link"),
     ("LinkOptions", "punktfunk_link_options"),
     ("NONE", "PUNKTFUNK_NONE"),
+    ("PING_LEN", "PUNKTFUNK_PING_LEN"),
+    ("PathState", "punktfunk_path"),
     ("ROLE_CLIENT", "PUNKTFUNK_ROLE_CLIENT"),
     ("ROLE_HOST", "PUNKTFUNK_ROLE_HOST"),
     ("SessionHandle", "punktfunk_session"),
@@ -298,6 +303,8 @@ fn layout() -> String {
         latency_us,
         assembly_us
     );
+    hold!(Address, "punktfunk_address", ip, port);
+    hold!(PathState, "punktfunk_path", struct_size, is_open, rtt_us, offset_us);
     hold!(
         LinkOptions,
         "punktfunk_link_options",

@@ -2,15 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::session::{Receiver, Settings};
+use super::session::{Receiver, Settings, instant};
 use super::status::Status;
-use super::structs::{EVENT_LOST, EVENT_UNIT, Event, Sound, UNIT_ANCHOR, UNIT_IDR};
+use super::structs::{
+    EVENT_LOST, EVENT_UNIT, Event, PING_LEN, PathState, Sound, UNIT_ANCHOR, UNIT_IDR,
+};
 use crate::proto::packet::native::audio::{self, AudioReceiver, FRAME_LEN_MAX};
 use crate::proto::packet::native::header::{FrameHeader, Kind};
+use crate::proto::packet::native::path::{ClientPath, Sample};
 use crate::proto::packet::native::reassemble::{self, Limits, Reassembler};
-use crate::proto::packet::native::seal::{Keys, Sealer};
+use crate::proto::packet::native::seal::{Keys, Opened, Sealer};
 use crate::proto::packet::stats::{Histograms, Stats};
 
 /// See the module.
@@ -19,6 +22,9 @@ pub(super) struct Client {
     receiver: Receiver,
     reassembler: Reassembler,
     sound: AudioReceiver,
+    path: ClientPath,
+    /// Of the last answer.
+    sample: Option<Sample>,
     /// The frame that is lent.
     sound_bytes: Box<[u8; FRAME_LEN_MAX]>,
     /// Stands for the caller's 0.
@@ -43,6 +49,8 @@ impl Client {
             receiver: Receiver::new(settings),
             reassembler: Reassembler::new(limits),
             sound: AudioReceiver::new(settings.sound_patience),
+            path: ClientPath::new(epoch),
+            sample: None,
             sound_bytes: Box::new([0; FRAME_LEN_MAX]),
             epoch,
             stats: Stats::default(),
@@ -59,7 +67,11 @@ impl Client {
         match opened.kind {
             Kind::Video => self.reassembler.handle_payload(opened.payload, now).is_ok(),
             Kind::Audio => self.sound.handle_payload(opened.payload, now).is_ok(),
-            Kind::Ping | Kind::Probe => true,
+            Kind::Ping => {
+                self.handle_answer(&opened, now, now_us);
+                true
+            }
+            Kind::Probe => true,
         }
     }
 
@@ -138,8 +150,49 @@ impl Client {
     pub(super) fn poll_timeout(&self) -> Option<u64> {
         let times = [self.reassembler.poll_timeout(), self.sound.poll_timeout()];
         let at = times.into_iter().flatten().min()?;
-        let passed_us = at.saturating_duration_since(self.epoch).as_micros();
-        Some(passed_us.try_into().unwrap_or(u64::MAX))
+        Some(self.since_epoch_us(at))
+    }
+
+    /// The ping that is due, if one is.
+    pub(super) fn poll_ping(&mut self, now_us: u64) -> Result<Option<[u8; PING_LEN]>, Status> {
+        let now = self.instant(now_us);
+        if self.sealer.room(PING_LEN) == 0 {
+            return Err(Status::Exhausted);
+        }
+        let Some(ping) = self.path.poll_ping(now, now_us) else { return Ok(None) };
+        let sealed = ping.seal(&mut self.sealer).map_err(|_| Status::Exhausted)?;
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += sealed.len() as u64;
+        Ok(Some(sealed))
+    }
+
+    /// When the next one is due.
+    pub(super) fn poll_ping_timeout(&self) -> u64 {
+        self.since_epoch_us(self.path.poll_timeout())
+    }
+
+    pub(super) fn handle_rebind(&mut self, now_us: u64) {
+        self.path.handle_rebind(self.instant(now_us));
+    }
+
+    /// What pings say of the way.
+    pub(super) fn path_state(&self, now_us: u64) -> PathState {
+        let sample = self.sample.unwrap_or(Sample { rtt_us: 0, offset_us: 0 });
+        PathState {
+            struct_size: 0,
+            is_open: self.path.is_open(self.instant(now_us)).into(),
+            rtt_us: sample.rtt_us,
+            offset_us: sample.offset_us,
+        }
+    }
+
+    fn handle_answer(&mut self, opened: &Opened<'_>, now: Instant, now_us: u64) {
+        let answer = self.path.handle_answer(opened.number, opened.payload, now, now_us);
+        let Ok((_, sample)) = answer else { return };
+        self.sample = sample.or(self.sample);
+        if let Some(last) = self.path.last_unit() {
+            self.reassembler.handle_last(last, now);
+        }
     }
 
     pub(super) fn next_send_phase(&mut self, keys: &Keys) {
@@ -166,9 +219,12 @@ impl Client {
         stats
     }
 
-    /// An [`Instant`] has room for more than what 64 bits of microseconds are.
     fn instant(&self, now_us: u64) -> Instant {
-        self.epoch.checked_add(Duration::from_micros(now_us)).unwrap_or(self.epoch)
+        instant(self.epoch, now_us)
+    }
+
+    fn since_epoch_us(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_micros().try_into().unwrap_or(u64::MAX)
     }
 }
 

@@ -7,14 +7,17 @@
 #![expect(clippy::missing_safety_doc, reason = "it is the same for all: see the module")]
 
 use std::ffi::c_char;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::host::Taken;
 use super::link::Link;
 use super::memory::{Out, OutRecord, bytes, bytes_mut, read, value};
 use super::session::{Session, keys, parity_percent};
 use super::status::{self, Status, guard};
-use super::structs::{Config, Event, Keys, LinkOptions, Sound, Unit};
+use super::structs::{Address, Config, Event, Keys, LinkOptions, PING_LEN, PathState, Sound, Unit};
 use super::table::Table;
 use crate::net::clock;
+use crate::proto::packet::native::path::Token;
 use crate::proto::packet::stats::Stats;
 
 /// Counts changes that old programs would notice. Additions are none.
@@ -314,6 +317,118 @@ pub unsafe extern "C" fn punktfunk_client_poll_timeout(
     })
 }
 
+/// Writes the ping that is due to room, which has PUNKTFUNK_PING_LEN bytes, to be sent to the host,
+/// and to at_us when there may be the next one. A client calls it only where the host is told
+/// addresses by pings. Returns 1 if there was one, else 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_poll_ping(
+    session: SessionHandle,
+    room: *mut u8,
+    at_us: *mut u64,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (room, out) = unsafe { (bytes_mut(room, PING_LEN)?, Out::new(at_us)?) };
+        SESSIONS.with(session, |session| {
+            let client = session.client()?;
+            let ping = client.poll_ping(now_us)?;
+            out.put(client.poll_ping_timeout());
+            if let Some(ping) = &ping {
+                room.copy_from_slice(ping);
+            }
+            Ok(ping.is_some().into())
+        })
+    })
+}
+
+/// Has a ping due at once, as the client's socket or network is another one. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_client_rebind(session: SessionHandle, now_us: u64) -> i32 {
+    guard(|| {
+        SESSIONS.with(session, |session| {
+            session.client()?.handle_rebind(now_us);
+            Ok(0)
+        })
+    })
+}
+
+/// Fills what pings say of the way. Its struct_size is set by the caller. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_path(
+    session: SessionHandle,
+    path: *mut PathState,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(path) }?;
+        out.put(SESSIONS.with(session, |session| Ok(session.client()?.path_state(now_us)))?);
+        Ok(0)
+    })
+}
+
+/// Takes one datagram and where it came from, as punktfunk_session_handle_datagrams does, and
+/// answers pings: chance is 16 bytes of it, fresh with each call, and answer has room for
+/// PUNKTFUNK_PING_LEN bytes. Returns 0 if the datagram was refused, 1 if it was genuine and new, and
+/// 2 if the answer is to be sent to where it came from besides.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_handle_datagram_from(
+    session: SessionHandle,
+    datagram: *mut u8,
+    len: usize,
+    from: *const Address,
+    chance: *const u8,
+    answer: *mut u8,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (datagram, from, chance, answer) = unsafe {
+            (
+                bytes_mut(datagram, len)?,
+                value(from)?,
+                bytes(chance, 16)?,
+                bytes_mut(answer, PING_LEN)?,
+            )
+        };
+        let from = socket_addr(&from)?;
+        let token = chance.try_into().ok().and_then(Token::new).ok_or(Status::Value)?;
+        let taken = SESSIONS.with(session, |session| {
+            Ok(session.host()?.handle_datagram_from(datagram, from, token, now_us))
+        })?;
+        Ok(match taken {
+            Taken::Refused => 0,
+            Taken::Genuine => 1,
+            Taken::Answered(bytes) => {
+                answer.copy_from_slice(&bytes);
+                2
+            }
+        })
+    })
+}
+
+/// Writes to where datagrams are to be sent, as far as pings have shown. Returns 1 if there is such
+/// an address, else 0: then nothing may be sent but answers.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_media_address(
+    session: SessionHandle,
+    address: *mut Address,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { Out::new(address) }?;
+        match SESSIONS.with(session, |session| Ok(session.host()?.media_address(now_us)))? {
+            Some(address) => {
+                out.put(of_socket_addr(address));
+                Ok(1)
+            }
+            None => Ok(0),
+        }
+    })
+}
+
 /// Opens a link. Returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn punktfunk_link_open(
@@ -357,6 +472,19 @@ pub extern "C" fn punktfunk_link_carry(
         SESSIONS.with(to, |_| Ok(()))?;
         LINKS.with(link, |link| link.carry(&mut source, &mut sink)).map(number)
     })
+}
+
+fn socket_addr(address: &Address) -> Result<SocketAddr, Status> {
+    let port = u16::try_from(address.port).ok().filter(|port| *port > 0).ok_or(Status::Value)?;
+    Ok(SocketAddr::new(Ipv6Addr::from(address.ip).to_canonical(), port))
+}
+
+fn of_socket_addr(address: SocketAddr) -> Address {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    Address { ip: ip.octets(), port: address.port().into() }
 }
 
 /// No call has so many that 31 bits would not hold it, or it says as many as they do.

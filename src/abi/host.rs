@@ -2,17 +2,21 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use super::session::{Receiver, Settings};
+use super::session::{Receiver, Settings, instant};
 use super::status::Status;
-use super::structs::{UNIT_ANCHOR, UNIT_IDR, Unit};
+use super::structs::{PING_LEN, UNIT_ANCHOR, UNIT_IDR, Unit};
 use crate::net::clock;
 use crate::proto::packet::native::audio::{
     AUDIO_DATAGRAM_LEN_MAX, AUDIO_HEADER_LEN, AudioPacketizer, FRAME_LEN_MAX,
 };
-use crate::proto::packet::native::header::{FrameHeader, FramePrefix, PACKET_HEADER_LEN, TAG_LEN};
+use crate::proto::packet::native::header::{
+    FrameHeader, FramePrefix, Kind, PACKET_HEADER_LEN, TAG_LEN,
+};
 use crate::proto::packet::native::packetize::{self, Packetizer, Shape};
+use crate::proto::packet::native::path::{HostPath, Token};
 use crate::proto::packet::native::seal::Keys;
 use crate::proto::packet::stats::{Histograms, Stats};
 use crate::proto::units::FrameIndex;
@@ -31,10 +35,20 @@ pub(super) struct Host {
     sound_len_max: usize,
     /// Its last datagram, unless that was given out.
     sound_datagram: Vec<u8>,
+    path: HostPath,
     /// Of the next access unit.
     next: u32,
+    /// Stands for the caller's 0.
+    epoch: Instant,
     stats: Stats,
     histograms: Box<Histograms>,
+}
+
+/// What comes of a datagram.
+pub(super) enum Taken {
+    Answered([u8; PING_LEN]),
+    Genuine,
+    Refused,
 }
 
 /// An access unit some of whose datagrams are still to be given out.
@@ -77,7 +91,8 @@ impl UnderWay {
 }
 
 impl Host {
-    pub(super) fn new(settings: &Settings) -> Host {
+    /// Any `epoch` will do.
+    pub(super) fn new(settings: &Settings, epoch: Instant) -> Host {
         let shape = Shape {
             shard_len: settings.shard_len,
             block_data_max: settings.block_data_max,
@@ -97,7 +112,9 @@ impl Host {
                 .div_euclid(2)
                 .min(FRAME_LEN_MAX),
             sound_datagram: Vec::with_capacity(AUDIO_DATAGRAM_LEN_MAX),
+            path: HostPath::default(),
             next: 1,
+            epoch,
             stats: Stats::default(),
             histograms: Box::default(),
         }
@@ -143,6 +160,7 @@ impl Host {
             seal_time: Duration::ZERO,
         });
         self.next += 1;
+        self.path.note_unit(header.index);
         self.stats.units_sent += 1;
         self.stats.unit_bytes_sent += bytes.len() as u64;
         self.stats.blocks_sent += block_count as u64;
@@ -230,6 +248,37 @@ impl Host {
     /// Datagrams of clients are opened and counted.
     pub(super) fn handle_datagram(&mut self, datagram: &mut [u8], now_us: u64) -> bool {
         self.receiver.open(datagram, &mut self.stats, now_us).is_some()
+    }
+
+    /// As above, and answers a ping, if that is what it is. `token` is fresh chance.
+    pub(super) fn handle_datagram_from(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        token: Token,
+        now_us: u64,
+    ) -> Taken {
+        let now = instant(self.epoch, now_us);
+        let Some(opened) = self.receiver.open(datagram, &mut self.stats, now_us) else {
+            return Taken::Refused;
+        };
+        if opened.kind != Kind::Ping {
+            return Taken::Genuine;
+        }
+        let outcome =
+            self.path.handle_ping(from, opened.number, opened.payload, token, now, now_us);
+        let answer = outcome.ok().and_then(|outcome| outcome.answer);
+        // Without a key there is none: the client will ask again.
+        let sealed = answer.and_then(|answer| answer.seal(self.packetizer.sealer()).ok());
+        let Some(sealed) = sealed else { return Taken::Genuine };
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += sealed.len() as u64;
+        Taken::Answered(sealed)
+    }
+
+    /// Where media are to go, if anywhere.
+    pub(super) fn media_address(&self, now_us: u64) -> Option<SocketAddr> {
+        self.path.address(instant(self.epoch, now_us))
     }
 
     pub(super) fn set_parity_percent(&mut self, percent: u8) {

@@ -8,7 +8,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::slice;
 
 use super::status::Status;
-use super::structs::{Config, Event, LinkOptions, Sound, Unit};
+use super::structs::{Config, Event, LinkOptions, PathState, Sound, Unit};
 use crate::proto::packet::stats::Stats;
 
 /// Bytes of any struct that will ever be: more are no size.
@@ -49,6 +49,11 @@ unsafe impl Record for Sound {
 // SAFETY: as above.
 unsafe impl Record for LinkOptions {
     const SIZE_MIN: usize = offset_of!(LinkOptions, burst_len);
+}
+
+// SAFETY: as above.
+unsafe impl Record for PathState {
+    const SIZE_MIN: usize = offset_of!(PathState, rtt_us);
 }
 
 // SAFETY: as above.
@@ -294,5 +299,6 @@ mod tests {
         assert_eq!(size_of::<Event>(), 8 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<Sound>(), 4 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<LinkOptions>(), 6 * 4 + 8);
+        assert_eq!(size_of::<PathState>(), 2 * 4 + 2 * 8);
     }
 }

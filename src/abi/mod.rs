@@ -19,4 +19,4 @@ mod structs;
 mod table;
 
 pub use status::Status;
-pub use structs::{Config, Event, Keys, LinkOptions, Sound, Unit};
+pub use structs::{Address, Config, Event, Keys, LinkOptions, PathState, Sound, Unit};

@@ -81,7 +81,7 @@ impl Session {
         let settings = Settings::of(config)?;
         match config.role {
             ROLE_CLIENT => Ok(Session::Client(Box::new(Client::new(&settings, epoch)))),
-            ROLE_HOST => Ok(Session::Host(Box::new(Host::new(&settings)))),
+            ROLE_HOST => Ok(Session::Host(Box::new(Host::new(&settings, epoch)))),
             _ => Err(Status::Value),
         }
     }
@@ -204,6 +204,11 @@ fn patience(given_us: u32, usual_us: u32) -> Result<Duration, Status> {
         _ => return Err(Status::Value),
     };
     Ok(Duration::from_micros(us.into()))
+}
+
+/// The caller's time. An [`Instant`] has room for more than what 64 bits of microseconds are.
+pub(super) fn instant(epoch: Instant, now_us: u64) -> Instant {
+    epoch.checked_add(Duration::from_micros(now_us)).unwrap_or(epoch)
 }
 
 /// A share of parity as callers write it.

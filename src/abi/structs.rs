@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::proto::packet::native::path::PING_DATAGRAM_LEN;
+
 /// In place of a number: none of it, where 0 is the usual.
 pub const NONE: u32 = u32::MAX;
 
@@ -23,6 +25,36 @@ pub const UNIT_ANCHOR: u32 = 2;
 pub const EVENT_UNIT: u32 = 1;
 /// Access units will not come any more.
 pub const EVENT_LOST: u32 = 2;
+
+/// Bytes of a datagram with a ping, or with the answer to one.
+pub const PING_LEN: usize = 64;
+
+const _: () = assert!(PING_LEN == PING_DATAGRAM_LEN);
+
+/// Where datagrams of a client come from, and are to go.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Address {
+    /// Of IPv6; one of IPv4 is mapped into it, RFC 4291 section 2.5.5.2.
+    pub ip: [u8; 16],
+    /// 1 to 65535.
+    pub port: u32,
+}
+
+/// What a client's pings say of the way.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PathState {
+    /// sizeof of this struct, set by the caller; no less than what ends with is_open.
+    pub struct_size: u32,
+    /// 1 while the host sends media here; else 0.
+    pub is_open: u32,
+    /// From the last ping that was answered to its answer, in microseconds.
+    pub rtt_us: u64,
+    /// What the host's clock shows more than that of the caller, in microseconds; off by half of
+    /// rtt_us at most.
+    pub offset_us: i64,
+}
 
 /// What one direction is sealed under: secrets, which must not be used for another session or the
 /// other direction.

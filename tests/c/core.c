@@ -328,6 +328,83 @@ static void keys_and_parity_change_on_the_way(void) {
     close_pair(&pair);
 }
 
+/* Sends the ping that is due from an address, and the answer back, each within a millisecond. */
+static void ping(struct pair *pair, const struct punktfunk_address *from, uint8_t chance) {
+    uint8_t sent[PUNKTFUNK_PING_LEN], answer[PUNKTFUNK_PING_LEN], token[16] = {0};
+    uint64_t at_us = 0;
+    token[0] = chance;
+    CHECK(punktfunk_client_poll_ping(pair->client, sent, &at_us, pair->now_us) == 1);
+    CHECK(at_us > pair->now_us);
+    pair->now_us += 1000;
+    CHECK(punktfunk_host_handle_datagram_from(pair->host, sent, sizeof sent, from, token, answer,
+                                              pair->now_us) == 2);
+    pair->now_us += 1000;
+    CHECK(punktfunk_session_handle_datagrams(pair->client, answer, sizeof answer, sizeof answer,
+                                             pair->now_us) == 1);
+    CHECK(punktfunk_client_poll_ping(pair->client, sent, &at_us, pair->now_us) == 0);
+    pair->now_us = at_us;
+}
+
+static void media_go_where_pings_come_from_and_what_is_lost_is_known_by_answers(void) {
+    struct pair pair = open_pair(80, (struct punktfunk_link_options){.seed = 1});
+    struct punktfunk_address here = {.ip = {[10] = 0xff, 0xff, 192, 0, 2, 1}, .port = 4000};
+    struct punktfunk_address there = {.ip = {0x20, 0x01, 0x0d, 0xb8}, .port = 65535}, to;
+    struct punktfunk_path path = {.struct_size = sizeof path};
+    uint8_t room[4000], token[16] = {1};
+    size_t len = 0;
+    CHECK(punktfunk_host_media_address(pair.host, &to, pair.now_us) == 0);
+    CHECK(punktfunk_client_path(pair.client, &path, pair.now_us) == 0 && path.is_open == 0);
+
+    /* The first ping asks for the token, the second shows it. */
+    ping(&pair, &here, 1);
+    CHECK(punktfunk_host_media_address(pair.host, &to, pair.now_us) == 0);
+    ping(&pair, &here, 2);
+    CHECK(punktfunk_host_media_address(pair.host, &to, pair.now_us) == 1);
+    CHECK(memcmp(&to, &here, sizeof to) == 0);
+    CHECK(punktfunk_client_path(pair.client, &path, pair.now_us) == 0 && path.is_open == 1);
+    CHECK(path.rtt_us == 2000 && path.offset_us == 0);
+
+    /* An access unit of which nothing comes is named, as the next answer tells of it. */
+    CHECK(submit(&pair, 1, 500) == 0);
+    CHECK(punktfunk_session_poll_datagrams(pair.host, room, sizeof room, &len, pair.now_us) > 0);
+    ping(&pair, &here, 3);
+    pair.now_us += 50000;
+    poll_events(&pair);
+    CHECK(pair.lost_count == 1);
+
+    /* It moves, and is silent. */
+    CHECK(punktfunk_client_rebind(pair.client, pair.now_us) == 0);
+    ping(&pair, &there, 4);
+    ping(&pair, &there, 5);
+    CHECK(punktfunk_host_media_address(pair.host, &to, pair.now_us) == 1);
+    CHECK(memcmp(&to, &there, sizeof to) == 0);
+    pair.now_us += 5000000;
+    CHECK(punktfunk_host_media_address(pair.host, &to, pair.now_us) == 0);
+    CHECK(punktfunk_client_path(pair.client, &path, pair.now_us) == 0 && path.is_open == 0);
+
+    /* What is wrong is told. */
+    memset(room, 3, sizeof room);
+    CHECK(punktfunk_host_handle_datagram_from(pair.host, room, 64, &here, token, room + 100, 0)
+          == 0);
+    here.port = 65536;
+    CHECK(punktfunk_host_handle_datagram_from(pair.host, room, 64, &here, token, room + 100, 0)
+          == PUNKTFUNK_STATUS_VALUE);
+    here.port = 1;
+    token[0] = 0;
+    CHECK(punktfunk_host_handle_datagram_from(pair.host, room, 64, &here, token, room + 100, 0)
+          == PUNKTFUNK_STATUS_VALUE);
+    CHECK(punktfunk_host_handle_datagram_from(pair.host, room, 64, NULL, token, room + 100, 0)
+          == PUNKTFUNK_STATUS_NULL);
+    token[0] = 1;
+    CHECK(punktfunk_host_handle_datagram_from(pair.client, room, 64, &here, token, room + 100, 0)
+          == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_host_media_address(pair.client, &to, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_rebind(pair.host, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_path(pair.host, &path, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_poll_ping(pair.client, room, NULL, 0) == PUNKTFUNK_STATUS_NULL);
+    close_pair(&pair);
+}
+
 static void sound_is_whole_where_single_datagrams_are_lost(void) {
     struct pair pair = open_pair(25, (struct punktfunk_link_options){
                                          .seed = 3, .loss_ppm = 100000});
@@ -617,6 +694,7 @@ int main(void) {
     datagrams_go_through_the_hands_of_the_program();
     keys_and_parity_change_on_the_way();
     sound_is_whole_where_single_datagrams_are_lost();
+    media_go_where_pings_come_from_and_what_is_lost_is_known_by_answers();
     sessions_run_side_by_side_over_ways_that_lose();
     threads_share_and_do_not_share_sessions();
     a_defect_breaks_one_session_and_ends_no_program();

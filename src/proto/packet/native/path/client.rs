@@ -121,6 +121,11 @@ impl ClientPath {
         self.next = now;
     }
 
+    /// Whether media come here.
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.is_open && now < self.answered + SILENCE_MAX
+    }
+
     /// The last access unit that the host had sent when it answered, if any: what has not come of it
     /// and those before it soon is lost.
     pub fn last_unit(&self) -> Option<FrameIndex> {
