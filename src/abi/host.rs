@@ -28,6 +28,8 @@ pub(super) struct Host {
     unit_len_max: usize,
     /// The last access unit, whose memory stays.
     bytes: Vec<u8>,
+    /// Of the next one.
+    parity_percent: u8,
     /// How far its datagrams are, unless all of them were given out.
     under_way: Option<UnderWay>,
     sound: AudioPacketizer,
@@ -104,6 +106,7 @@ impl Host {
             receiver: Receiver::new(settings),
             unit_len_max: settings.unit_len_max,
             bytes: Vec::new(),
+            parity_percent: settings.parity_percent,
             under_way: None,
             sound: AudioPacketizer::new(settings.sound_sample_count),
             sound_len_max: settings
@@ -145,6 +148,7 @@ impl Host {
         };
         let prefix = FramePrefix { captured_us: unit.captured_us, latency_us: unit.latency_us };
         let whole = packetize::Unit { header, prefix, bytes };
+        self.packetizer.set_parity_percent(self.parity_percent);
         let plan = self.packetizer.plan(&whole).map_err(|_| Status::TooLong)?;
         self.bytes.clear();
         self.bytes.extend_from_slice(bytes);
@@ -282,7 +286,7 @@ impl Host {
     }
 
     pub(super) fn set_parity_percent(&mut self, percent: u8) {
-        self.packetizer.set_parity_percent(percent);
+        self.parity_percent = percent;
     }
 
     pub(super) fn next_send_phase(&mut self, keys: &Keys) {

@@ -328,6 +328,28 @@ static void keys_and_parity_change_on_the_way(void) {
     close_pair(&pair);
 }
 
+static void an_access_unit_keeps_the_parity_that_it_was_submitted_with(void) {
+    struct punktfunk_config of_host = config(PUNKTFUNK_ROLE_HOST, 90);
+    struct pair pair = {.now_us = 5000000};
+    uint8_t room[1452];
+    size_t len = 0;
+    of_host.block_data_max = 4;
+    of_host.parity_percent = 25;
+    CHECK(punktfunk_session_open(&of_host, &pair.host) == 0);
+
+    /* 15 data shards in four blocks, each with one of parity; then with as many as of data. */
+    for (uint32_t index = 1; index <= 2; index++) {
+        uint64_t before = stats_of(pair.host).packets_sent;
+        CHECK(submit(&pair, index, 20000) == 0);
+        CHECK(punktfunk_host_set_parity_percent(pair.host, 100) == 0);
+        while (punktfunk_session_poll_datagrams(pair.host, room, sizeof room, &len, 0) == 1) {
+        }
+        CHECK(stats_of(pair.host).packets_sent - before == (index == 1 ? 19 : 30));
+    }
+    CHECK(stats_of(pair.host).parity_packets_sent == 4 + 15);
+    CHECK(punktfunk_session_close(pair.host) == 0);
+}
+
 /* Sends the ping that is due from an address, and the answer back, each within a millisecond. */
 static void ping(struct pair *pair, const struct punktfunk_address *from, uint8_t chance) {
     uint8_t sent[PUNKTFUNK_PING_LEN], answer[PUNKTFUNK_PING_LEN], token[16] = {0};
@@ -693,6 +715,7 @@ int main(void) {
     calls_that_are_wrong_are_told_so();
     datagrams_go_through_the_hands_of_the_program();
     keys_and_parity_change_on_the_way();
+    an_access_unit_keeps_the_parity_that_it_was_submitted_with();
     sound_is_whole_where_single_datagrams_are_lost();
     media_go_where_pings_come_from_and_what_is_lost_is_known_by_answers();
     sessions_run_side_by_side_over_ways_that_lose();
