@@ -71,7 +71,7 @@ typedef enum punktfunk_status {
     PUNKTFUNK_STATUS_EXHAUSTED = -9,
     // As many sessions or links are open as can be.
     PUNKTFUNK_STATUS_TOO_MANY = -10,
-    // The phase before has not begun yet.
+    // The phase before has not begun yet, or no speed test has.
     PUNKTFUNK_STATUS_EARLY = -11,
     // An earlier call on this session or link ended in a defect. It can only be closed.
     PUNKTFUNK_STATUS_BROKEN = -98,
@@ -337,6 +337,50 @@ typedef struct punktfunk_address {
     uint32_t port;
 } punktfunk_address;
 
+// A speed test, on which both ends have agreed.
+typedef struct punktfunk_probe {
+    // sizeof of this struct; no less than what ends with duration_ms.
+    uint32_t struct_size;
+    // Which test of the session it is.
+    uint32_t test;
+    // The rate of whole datagrams, in kbit/s: 1 to 3000000.
+    uint32_t rate_kbps;
+    // How long it takes: 1 to 10000.
+    uint32_t duration_ms;
+} punktfunk_probe;
+
+// What a host has sent of a speed test, which it tells the client when the test is over.
+typedef struct punktfunk_probe_sent {
+    // sizeof of this struct; no less than what ends with send_dropped.
+    uint32_t struct_size;
+    // Which test of the session it is.
+    uint32_t test;
+    // Datagrams that were made, those among them that the system did not take.
+    uint64_t datagrams;
+    // Datagrams that the system did not take, as the caller has told.
+    uint64_t send_dropped;
+    // The rate of what the system took, in kbit/s.
+    uint64_t rate_kbps;
+} punktfunk_probe_sent;
+
+// What a speed test says of the way.
+typedef struct punktfunk_probe_report {
+    // sizeof of this struct, set by the caller; no less than what ends with lost.
+    uint32_t struct_size;
+    // Which test of the session it is.
+    uint32_t test;
+    // Datagrams that came.
+    uint64_t received;
+    // Datagrams that the way has lost.
+    uint64_t lost;
+    // The rate of what came, in kbit/s.
+    uint64_t rate_kbps;
+    // How much longer the slowest took than the quickest, in microseconds: what was in queues.
+    uint64_t queue_us_max;
+    // The interarrival jitter of RFC 3550 at the end, in microseconds.
+    uint64_t jitter_us;
+} punktfunk_probe_report;
+
 // What a link does to datagrams. 0 stands for nothing of it.
 typedef struct punktfunk_link_options {
     // sizeof of this struct; no less than what ends with seed.
@@ -487,6 +531,37 @@ int32_t punktfunk_host_handle_datagram_from(punktfunk_session session,
 int32_t punktfunk_host_media_address(punktfunk_session session,
                                      struct punktfunk_address *address,
                                      uint64_t now_us);
+
+// Begins a speed test, instead of one that may be under way. Its datagrams are as long as those of
+// access units, and are to be polled. Returns 0.
+int32_t punktfunk_host_begin_probe(punktfunk_session session,
+                                   const struct punktfunk_probe *probe,
+                                   uint64_t now_us);
+
+// As punktfunk_session_poll_datagrams, those of the speed test that are due. Writes to at_us when
+// there are the next, which is UINT64_MAX when it is over.
+int32_t punktfunk_host_poll_probe(punktfunk_session session,
+                                  uint8_t *room,
+                                  size_t room_len,
+                                  size_t *datagram_len,
+                                  uint64_t *at_us,
+                                  uint64_t now_us);
+
+// Counts datagrams of the speed test that the system did not take. Returns 0.
+int32_t punktfunk_host_note_probe_dropped(punktfunk_session session, uint64_t count);
+
+// Fills what was sent of the speed test, for the client to be told. Its struct_size is set by the
+// caller. Returns 0.
+int32_t punktfunk_host_probe_sent(punktfunk_session session, struct punktfunk_probe_sent *sent);
+
+// Counts the datagrams of a speed test of that number from now on. Returns 0.
+int32_t punktfunk_client_begin_probe(punktfunk_session session, uint32_t test);
+
+// Fills what the speed test says. sent is what the host has told of it, or null while it has not.
+// The report's struct_size is set by the caller. Returns 0.
+int32_t punktfunk_client_probe_report(punktfunk_session session,
+                                      const struct punktfunk_probe_sent *sent,
+                                      struct punktfunk_probe_report *report);
 
 // Opens a link. Returns 0.
 int32_t punktfunk_link_open(const struct punktfunk_link_options *options, punktfunk_link *link);

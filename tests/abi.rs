@@ -12,7 +12,8 @@ use std::process::{Command, Output};
 use counting::COUNT;
 use punktfunk_core::abi::exports::*;
 use punktfunk_core::abi::{
-    Address, Config, Event, Keys, LinkOptions, PathState, Sound, Status, Unit,
+    Address, Config, Event, Keys, LinkOptions, PathState, Probe, ProbeReport, ProbeSent, Sound,
+    Status, Unit,
 };
 use punktfunk_core::proto::histogram::Summary;
 use punktfunk_core::proto::packet::stats::{self, Stats};
@@ -49,7 +50,7 @@ const PREAMBLE: &str = "\
 // same numbers and keys, which gives away both.";
 
 /// Names of the source, and what C calls them.
-const NAMES: [(&str, &str); 25] = [
+const NAMES: [(&str, &str); 28] = [
     ("ABI_VERSION", "PUNKTFUNK_ABI_VERSION"),
     ("Address", "punktfunk_address"),
     ("Config", "punktfunk_config"),
@@ -62,6 +63,9 @@ const NAMES: [(&str, &str); 25] = [
     ("NONE", "PUNKTFUNK_NONE"),
     ("PING_LEN", "PUNKTFUNK_PING_LEN"),
     ("PathState", "punktfunk_path"),
+    ("Probe", "punktfunk_probe"),
+    ("ProbeReport", "punktfunk_probe_report"),
+    ("ProbeSent", "punktfunk_probe_sent"),
     ("ROLE_CLIENT", "PUNKTFUNK_ROLE_CLIENT"),
     ("ROLE_HOST", "PUNKTFUNK_ROLE_HOST"),
     ("SessionHandle", "punktfunk_session"),
@@ -304,6 +308,19 @@ fn layout() -> String {
         assembly_us
     );
     hold!(Address, "punktfunk_address", ip, port);
+    hold!(Probe, "punktfunk_probe", struct_size, test, rate_kbps, duration_ms);
+    hold!(ProbeSent, "punktfunk_probe_sent", struct_size, test, datagrams, send_dropped, rate_kbps);
+    hold!(
+        ProbeReport,
+        "punktfunk_probe_report",
+        struct_size,
+        test,
+        received,
+        lost,
+        rate_kbps,
+        queue_us_max,
+        jitter_us
+    );
     hold!(PathState, "punktfunk_path", struct_size, is_open, rtt_us, offset_us);
     hold!(
         LinkOptions,

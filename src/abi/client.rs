@@ -2,16 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::session::{Receiver, Settings, instant};
+use super::session::{Receiver, Settings, instant, since_us};
 use super::status::Status;
 use super::structs::{
-    EVENT_LOST, EVENT_UNIT, Event, PING_LEN, PathState, Sound, UNIT_ANCHOR, UNIT_IDR,
+    EVENT_LOST, EVENT_UNIT, Event, PING_LEN, PathState, ProbeReport, ProbeSent, Sound, UNIT_ANCHOR,
+    UNIT_IDR,
 };
 use crate::proto::packet::native::audio::{self, AudioReceiver, FRAME_LEN_MAX};
 use crate::proto::packet::native::header::{FrameHeader, Kind};
 use crate::proto::packet::native::path::{ClientPath, Sample};
+use crate::proto::packet::native::probe::{self, ProbeReceiver, RATE_MAX};
 use crate::proto::packet::native::reassemble::{self, Limits, Reassembler};
 use crate::proto::packet::native::seal::{Keys, Opened, Sealer};
 use crate::proto::packet::stats::{Histograms, Stats};
@@ -22,6 +24,8 @@ pub(super) struct Client {
     receiver: Receiver,
     reassembler: Reassembler,
     sound: AudioReceiver,
+    /// The speed test that was begun last.
+    probe: Option<ProbeReceiver>,
     path: ClientPath,
     /// Of the last answer.
     sample: Option<Sample>,
@@ -49,6 +53,7 @@ impl Client {
             receiver: Receiver::new(settings),
             reassembler: Reassembler::new(limits),
             sound: AudioReceiver::new(settings.sound_patience),
+            probe: None,
             path: ClientPath::new(epoch),
             sample: None,
             sound_bytes: Box::new([0; FRAME_LEN_MAX]),
@@ -71,7 +76,10 @@ impl Client {
                 self.handle_answer(&opened, now, now_us);
                 true
             }
-            Kind::Probe => true,
+            Kind::Probe => {
+                let probe = self.probe.as_mut();
+                probe.is_none_or(|it| it.handle_payload(opened.payload, now, now_us).is_ok())
+            }
         }
     }
 
@@ -150,7 +158,7 @@ impl Client {
     pub(super) fn poll_timeout(&self) -> Option<u64> {
         let times = [self.reassembler.poll_timeout(), self.sound.poll_timeout()];
         let at = times.into_iter().flatten().min()?;
-        Some(self.since_epoch_us(at))
+        Some(since_us(self.epoch, at))
     }
 
     /// The ping that is due, if one is.
@@ -168,11 +176,38 @@ impl Client {
 
     /// When the next one is due.
     pub(super) fn poll_ping_timeout(&self) -> u64 {
-        self.since_epoch_us(self.path.poll_timeout())
+        since_us(self.epoch, self.path.poll_timeout())
     }
 
     pub(super) fn handle_rebind(&mut self, now_us: u64) {
         self.path.handle_rebind(self.instant(now_us));
+    }
+
+    /// Counts the datagrams of a speed test from now on.
+    pub(super) fn begin_probe(&mut self, test: u32) {
+        self.probe = Some(ProbeReceiver::new(test));
+    }
+
+    /// What the speed test that was begun last says. The host has told what it sent, or not yet.
+    pub(super) fn probe_report(&self, sent: Option<&ProbeSent>) -> Result<ProbeReport, Status> {
+        let sent = sent.map(|sent| probe::Sent {
+            test: sent.test,
+            target: RATE_MAX,
+            datagrams: sent.datagrams,
+            send_dropped: sent.send_dropped,
+            datagram_len: 0,
+            duration: Duration::ZERO,
+        });
+        let report = self.probe.as_ref().ok_or(Status::Early)?.report(sent.as_ref());
+        Ok(ProbeReport {
+            struct_size: 0,
+            test: report.test,
+            received: report.received,
+            lost: report.lost,
+            rate_kbps: report.achieved.0.into(),
+            queue_us_max: report.queue_us_max,
+            jitter_us: report.jitter_us,
+        })
     }
 
     /// What pings say of the way.
@@ -221,10 +256,6 @@ impl Client {
 
     fn instant(&self, now_us: u64) -> Instant {
         instant(self.epoch, now_us)
-    }
-
-    fn since_epoch_us(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.epoch).as_micros().try_into().unwrap_or(u64::MAX)
     }
 }
 

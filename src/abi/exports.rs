@@ -14,7 +14,10 @@ use super::link::Link;
 use super::memory::{Out, OutRecord, bytes, bytes_mut, read, value};
 use super::session::{Session, keys, parity_percent};
 use super::status::{self, Status, guard};
-use super::structs::{Address, Config, Event, Keys, LinkOptions, PING_LEN, PathState, Sound, Unit};
+use super::structs::{
+    Address, Config, Event, Keys, LinkOptions, PING_LEN, PathState, Probe, ProbeReport, ProbeSent,
+    Sound, Unit,
+};
 use super::table::Table;
 use crate::net::clock;
 use crate::proto::packet::native::path::Token;
@@ -426,6 +429,103 @@ pub unsafe extern "C" fn punktfunk_host_media_address(
             }
             None => Ok(0),
         }
+    })
+}
+
+/// Begins a speed test, instead of one that may be under way. Its datagrams are as long as those of
+/// access units, and are to be polled. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_begin_probe(
+    session: SessionHandle,
+    probe: *const Probe,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let probe = unsafe { read(probe) }?;
+        SESSIONS.with(session, |session| session.host()?.begin_probe(&probe, now_us))?;
+        Ok(0)
+    })
+}
+
+/// As punktfunk_session_poll_datagrams, those of the speed test that are due. Writes to at_us when
+/// there are the next, which is UINT64_MAX when it is over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_poll_probe(
+    session: SessionHandle,
+    room: *mut u8,
+    room_len: usize,
+    datagram_len: *mut usize,
+    at_us: *mut u64,
+    now_us: u64,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let (room, out_len, out_at) =
+            unsafe { (bytes_mut(room, room_len)?, Out::new(datagram_len)?, Out::new(at_us)?) };
+        let (count, len, next_us) =
+            SESSIONS.with(session, |session| session.host()?.poll_probe(room, now_us))?;
+        out_len.put(len);
+        out_at.put(next_us.unwrap_or(u64::MAX));
+        Ok(number(count))
+    })
+}
+
+/// Counts datagrams of the speed test that the system did not take. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_host_note_probe_dropped(session: SessionHandle, count: u64) -> i32 {
+    guard(|| {
+        SESSIONS.with(session, |session| {
+            session.host()?.note_probe_dropped(count);
+            Ok(0)
+        })
+    })
+}
+
+/// Fills what was sent of the speed test, for the client to be told. Its struct_size is set by the
+/// caller. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_host_probe_sent(
+    session: SessionHandle,
+    sent: *mut ProbeSent,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(sent) }?;
+        out.put(SESSIONS.with(session, |session| session.host()?.probe_sent())?);
+        Ok(0)
+    })
+}
+
+/// Counts the datagrams of a speed test of that number from now on. Returns 0.
+#[unsafe(no_mangle)]
+pub extern "C" fn punktfunk_client_begin_probe(session: SessionHandle, test: u32) -> i32 {
+    guard(|| {
+        SESSIONS.with(session, |session| {
+            session.client()?.begin_probe(test);
+            Ok(0)
+        })
+    })
+}
+
+/// Fills what the speed test says. sent is what the host has told of it, or null while it has not.
+/// The report's struct_size is set by the caller. Returns 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn punktfunk_client_probe_report(
+    session: SessionHandle,
+    sent: *const ProbeSent,
+    report: *mut ProbeReport,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the promise of the module.
+        let sent = match unsafe { read(sent) } {
+            Err(Status::Null) => None,
+            sent => Some(sent?),
+        };
+        // SAFETY: the promise of the module.
+        let out = unsafe { OutRecord::new(report) }?;
+        out.put(SESSIONS.with(session, |session| session.client()?.probe_report(sent.as_ref()))?);
+        Ok(0)
     })
 }
 

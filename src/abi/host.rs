@@ -5,9 +5,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::session::{Receiver, Settings, instant};
+use super::session::{Receiver, Settings, instant, since_us};
 use super::status::Status;
-use super::structs::{PING_LEN, UNIT_ANCHOR, UNIT_IDR, Unit};
+use super::structs::{PING_LEN, Probe, ProbeSent, UNIT_ANCHOR, UNIT_IDR, Unit};
 use crate::net::clock;
 use crate::proto::packet::native::audio::{
     AUDIO_DATAGRAM_LEN_MAX, AUDIO_HEADER_LEN, AudioPacketizer, FRAME_LEN_MAX,
@@ -17,9 +17,10 @@ use crate::proto::packet::native::header::{
 };
 use crate::proto::packet::native::packetize::{self, Packetizer, Shape};
 use crate::proto::packet::native::path::{HostPath, Token};
+use crate::proto::packet::native::probe::{DURATION_MAX, ProbeSender, RATE_MAX};
 use crate::proto::packet::native::seal::Keys;
 use crate::proto::packet::stats::{Histograms, Stats};
-use crate::proto::units::FrameIndex;
+use crate::proto::units::{FrameIndex, Kbps};
 
 /// See the module.
 pub(super) struct Host {
@@ -38,6 +39,8 @@ pub(super) struct Host {
     /// Its last datagram, unless that was given out.
     sound_datagram: Vec<u8>,
     path: HostPath,
+    /// The speed test that was begun last.
+    probe: Option<ProbeSender>,
     /// Of the next access unit.
     next: u32,
     /// Stands for the caller's 0.
@@ -116,6 +119,7 @@ impl Host {
                 .min(FRAME_LEN_MAX),
             sound_datagram: Vec::with_capacity(AUDIO_DATAGRAM_LEN_MAX),
             path: HostPath::default(),
+            probe: None,
             next: 1,
             epoch,
             stats: Stats::default(),
@@ -278,6 +282,69 @@ impl Host {
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += sealed.len() as u64;
         Taken::Answered(sealed)
+    }
+
+    /// Begins a speed test, with datagrams as long as those of access units.
+    pub(super) fn begin_probe(&mut self, probe: &Probe, now_us: u64) -> Result<(), Status> {
+        let is_rate = (1..=RATE_MAX.0).contains(&probe.rate_kbps);
+        let duration = Duration::from_millis(probe.duration_ms.into());
+        if !is_rate || duration.is_zero() || duration > DURATION_MAX {
+            return Err(Status::Value);
+        }
+        let datagram_len = u16::try_from(self.packetizer.datagram_len()).unwrap_or(u16::MAX);
+        let now = instant(self.epoch, now_us);
+        let rate = Kbps(probe.rate_kbps);
+        self.probe = Some(ProbeSender::new(probe.test, rate, duration, datagram_len, now));
+        Ok(())
+    }
+
+    /// As [`Host::poll_datagrams`], those of the speed test that are due. Returns their number and
+    /// length, and when there are the next, unless it is over.
+    pub(super) fn poll_probe(
+        &mut self,
+        room: &mut [u8],
+        now_us: u64,
+    ) -> Result<(usize, usize, Option<u64>), Status> {
+        let Some(probe) = &mut self.probe else { return Ok((0, 0, None)) };
+        let datagram_len = usize::from(probe.sent().datagram_len);
+        if room.len() < datagram_len {
+            return Err(Status::Room);
+        }
+        let due =
+            usize::try_from(probe.poll_due(instant(self.epoch, now_us))).unwrap_or(usize::MAX);
+        let count = due.min(room.len() / datagram_len);
+        let sealer = self.packetizer.sealer();
+        if sealer.room(datagram_len) < count as u64 {
+            return Err(Status::Exhausted);
+        }
+        for datagram in room.chunks_exact_mut(datagram_len).take(count) {
+            probe.datagram(datagram, sealer, now_us).map_err(|_| Status::Exhausted)?;
+        }
+        self.stats.packets_sent += count as u64;
+        self.stats.bytes_sent += (count * datagram_len) as u64;
+        let next_us = match count < due {
+            true => Some(now_us),
+            false => probe.poll_timeout().map(|at| since_us(self.epoch, at)),
+        };
+        Ok((count, datagram_len, next_us))
+    }
+
+    pub(super) fn note_probe_dropped(&mut self, count: u64) {
+        if let Some(probe) = &mut self.probe {
+            probe.note_send_dropped(count);
+        }
+    }
+
+    /// What was sent of the speed test that was begun last.
+    pub(super) fn probe_sent(&self) -> Result<ProbeSent, Status> {
+        let sent = self.probe.as_ref().ok_or(Status::Early)?.sent();
+        Ok(ProbeSent {
+            struct_size: 0,
+            test: sent.test,
+            datagrams: sent.datagrams,
+            send_dropped: sent.send_dropped,
+            rate_kbps: sent.rate().0.into(),
+        })
     }
 
     /// Where media are to go, if anywhere.

@@ -8,7 +8,9 @@ use std::mem::{MaybeUninit, offset_of};
 use std::slice;
 
 use super::status::Status;
-use super::structs::{Config, Event, LinkOptions, PathState, Sound, Unit};
+use super::structs::{
+    Config, Event, LinkOptions, PathState, Probe, ProbeReport, ProbeSent, Sound, Unit,
+};
 use crate::proto::packet::stats::Stats;
 
 /// Bytes of any struct that will ever be: more are no size.
@@ -54,6 +56,21 @@ unsafe impl Record for LinkOptions {
 // SAFETY: as above.
 unsafe impl Record for PathState {
     const SIZE_MIN: usize = offset_of!(PathState, rtt_us);
+}
+
+// SAFETY: as above.
+unsafe impl Record for Probe {
+    const SIZE_MIN: usize = size_of::<Probe>();
+}
+
+// SAFETY: as above.
+unsafe impl Record for ProbeSent {
+    const SIZE_MIN: usize = offset_of!(ProbeSent, rate_kbps);
+}
+
+// SAFETY: as above.
+unsafe impl Record for ProbeReport {
+    const SIZE_MIN: usize = offset_of!(ProbeReport, rate_kbps);
 }
 
 // SAFETY: as above.
@@ -300,5 +317,8 @@ mod tests {
         assert_eq!(size_of::<Sound>(), 4 * 4 + 8 + 2 * pointer);
         assert_eq!(size_of::<LinkOptions>(), 6 * 4 + 8);
         assert_eq!(size_of::<PathState>(), 2 * 4 + 2 * 8);
+        assert_eq!(size_of::<Probe>(), 4 * 4);
+        assert_eq!(size_of::<ProbeSent>(), 2 * 4 + 3 * 8);
+        assert_eq!(size_of::<ProbeReport>(), 2 * 4 + 5 * 8);
     }
 }

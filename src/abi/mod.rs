@@ -20,3 +20,4 @@ mod table;
 
 pub use status::Status;
 pub use structs::{Address, Config, Event, Keys, LinkOptions, PathState, Sound, Unit};
+pub use structs::{Probe, ProbeReport, ProbeSent};

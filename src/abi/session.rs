@@ -211,6 +211,11 @@ pub(super) fn instant(epoch: Instant, now_us: u64) -> Instant {
     epoch.checked_add(Duration::from_micros(now_us)).unwrap_or(epoch)
 }
 
+/// A time as the caller has it.
+pub(super) fn since_us(epoch: Instant, at: Instant) -> u64 {
+    at.saturating_duration_since(epoch).as_micros().try_into().unwrap_or(u64::MAX)
+}
+
 /// A share of parity as callers write it.
 pub(super) fn parity_percent(percent: u32) -> Result<u8, Status> {
     match percent {

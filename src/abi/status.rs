@@ -33,7 +33,7 @@ pub enum Status {
     Exhausted = -9,
     /// As many sessions or links are open as can be.
     TooMany = -10,
-    /// The phase before has not begun yet.
+    /// The phase before has not begun yet, or no speed test has.
     Early = -11,
     /// An earlier call on this session or link ended in a defect. It can only be closed.
     Broken = -98,
@@ -53,7 +53,7 @@ const ALL: [(Status, &CStr); 13] = [
     (Status::Room, c"no room for a datagram"),
     (Status::Exhausted, c"key or numbers used up"),
     (Status::TooMany, c"too many sessions or links"),
-    (Status::Early, c"phase before has not begun yet"),
+    (Status::Early, c"phase before, or speed test, has not begun yet"),
     (Status::Broken, c"broken by an earlier defect"),
     (Status::Defect, c"defect of the library"),
 ];

@@ -56,6 +56,56 @@ pub struct PathState {
     pub offset_us: i64,
 }
 
+/// A speed test, on which both ends have agreed.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Probe {
+    /// sizeof of this struct; no less than what ends with duration_ms.
+    pub struct_size: u32,
+    /// Which test of the session it is.
+    pub test: u32,
+    /// The rate of whole datagrams, in kbit/s: 1 to 3000000.
+    pub rate_kbps: u32,
+    /// How long it takes: 1 to 10000.
+    pub duration_ms: u32,
+}
+
+/// What a host has sent of a speed test, which it tells the client when the test is over.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ProbeSent {
+    /// sizeof of this struct; no less than what ends with send_dropped.
+    pub struct_size: u32,
+    /// Which test of the session it is.
+    pub test: u32,
+    /// Datagrams that were made, those among them that the system did not take.
+    pub datagrams: u64,
+    /// Datagrams that the system did not take, as the caller has told.
+    pub send_dropped: u64,
+    /// The rate of what the system took, in kbit/s.
+    pub rate_kbps: u64,
+}
+
+/// What a speed test says of the way.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ProbeReport {
+    /// sizeof of this struct, set by the caller; no less than what ends with lost.
+    pub struct_size: u32,
+    /// Which test of the session it is.
+    pub test: u32,
+    /// Datagrams that came.
+    pub received: u64,
+    /// Datagrams that the way has lost.
+    pub lost: u64,
+    /// The rate of what came, in kbit/s.
+    pub rate_kbps: u64,
+    /// How much longer the slowest took than the quickest, in microseconds: what was in queues.
+    pub queue_us_max: u64,
+    /// The interarrival jitter of RFC 3550 at the end, in microseconds.
+    pub jitter_us: u64,
+}
+
 /// What one direction is sealed under: secrets, which must not be used for another session or the
 /// other direction.
 #[derive(Clone, Copy)]

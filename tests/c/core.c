@@ -427,6 +427,62 @@ static void media_go_where_pings_come_from_and_what_is_lost_is_known_by_answers(
     close_pair(&pair);
 }
 
+static void a_speed_test_tells_what_the_way_carries(void) {
+    struct pair pair = open_pair(95, (struct punktfunk_link_options){.seed = 1});
+    struct punktfunk_probe probe = {
+        .struct_size = sizeof probe, .test = 7, .rate_kbps = 20000, .duration_ms = 1000};
+    struct punktfunk_probe_sent sent = {.struct_size = sizeof sent};
+    struct punktfunk_probe_report report = {.struct_size = sizeof report};
+    uint8_t room[8 * 1452];
+    uint64_t at_us = 0, count = 0, lost = 0;
+    size_t len = 0;
+    CHECK(punktfunk_host_probe_sent(pair.host, &sent) == PUNKTFUNK_STATUS_EARLY);
+    CHECK(punktfunk_client_probe_report(pair.client, NULL, &report) == PUNKTFUNK_STATUS_EARLY);
+    CHECK(punktfunk_host_poll_probe(pair.host, room, sizeof room, &len, &at_us, 0) == 0);
+    CHECK(at_us == UINT64_MAX);
+
+    /* Of every ten datagrams the way loses one, and the system does not take three at all. */
+    CHECK(punktfunk_client_begin_probe(pair.client, 7) == 0);
+    CHECK(punktfunk_host_begin_probe(pair.host, &probe, pair.now_us) == 0);
+    CHECK(punktfunk_host_poll_probe(pair.host, room, 1451, &len, &at_us, pair.now_us)
+          == PUNKTFUNK_STATUS_ROOM);
+    for (at_us = pair.now_us; at_us != UINT64_MAX;) {
+        pair.now_us = at_us;
+        int32_t made = punktfunk_host_poll_probe(pair.host, room, sizeof room, &len, &at_us,
+                                                 pair.now_us);
+        CHECK(made >= 0 && len == 1452);
+        for (int32_t at = 0; at < made; at++, count++) {
+            if (count < 3) {
+                CHECK(punktfunk_host_note_probe_dropped(pair.host, 1) == 0);
+            } else if (count % 10 == 9) {
+                lost++;
+            } else {
+                CHECK(punktfunk_session_handle_datagrams(pair.client, room + (size_t)at * len, len,
+                                                         len, pair.now_us + 500) == 1);
+            }
+        }
+    }
+    CHECK(punktfunk_host_probe_sent(pair.host, &sent) == 0);
+    CHECK(sent.test == 7 && sent.datagrams == count && sent.send_dropped == 3);
+    CHECK(count == 20000000 / 8 / 1452 + 1);
+    CHECK(punktfunk_client_probe_report(pair.client, &sent, &report) == 0);
+    CHECK(report.test == 7 && report.lost == lost && report.received == count - 3 - lost);
+    CHECK(report.rate_kbps > 17500 && report.rate_kbps < 18500 && report.queue_us_max == 0);
+    CHECK(sent.rate_kbps > 19500 && sent.rate_kbps <= 20100);
+
+    /* What is wrong is told. */
+    probe.rate_kbps = 3000001;
+    CHECK(punktfunk_host_begin_probe(pair.host, &probe, 0) == PUNKTFUNK_STATUS_VALUE);
+    probe.rate_kbps = 1;
+    probe.duration_ms = 10001;
+    CHECK(punktfunk_host_begin_probe(pair.host, &probe, 0) == PUNKTFUNK_STATUS_VALUE);
+    CHECK(punktfunk_host_begin_probe(pair.client, &probe, 0) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_begin_probe(pair.host, 1) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_host_note_probe_dropped(pair.client, 1) == PUNKTFUNK_STATUS_ROLE);
+    CHECK(punktfunk_client_probe_report(pair.client, &sent, NULL) == PUNKTFUNK_STATUS_NULL);
+    close_pair(&pair);
+}
+
 static void sound_is_whole_where_single_datagrams_are_lost(void) {
     struct pair pair = open_pair(25, (struct punktfunk_link_options){
                                          .seed = 3, .loss_ppm = 100000});
@@ -718,6 +774,7 @@ int main(void) {
     an_access_unit_keeps_the_parity_that_it_was_submitted_with();
     sound_is_whole_where_single_datagrams_are_lost();
     media_go_where_pings_come_from_and_what_is_lost_is_known_by_answers();
+    a_speed_test_tells_what_the_way_carries();
     sessions_run_side_by_side_over_ways_that_lose();
     threads_share_and_do_not_share_sessions();
     a_defect_breaks_one_session_and_ends_no_program();
