@@ -49,13 +49,13 @@ pub fn check_ping(bytes: &[u8]) {
     }
     let (mut rest, mut now, mut client_now) = (bytes, super::epoch(), super::epoch());
     let (mut host, mut client) = (HostPath::default(), ClientPath::new(client_now));
-    let (mut count, mut newest, mut pinged) = (0_u8, 0, None);
+    let (mut count, mut newest, mut pinged) = (0_u16, 0, None);
     while let [from, number, wait, payloads @ ..] = rest {
         let payload = &payloads[..payloads.len().min(PING_LEN)];
         rest = &payloads[payload.len()..];
         now += Duration::from_millis(u64::from(*wait) * 10);
-        count = count.wrapping_add(1).max(1);
-        let fresh = Token::new([count; 16]).unwrap();
+        count += 1;
+        let fresh = token(count);
         let address = SocketAddr::from(([192, 0, 2, *from], 1));
         let before = host.address(now);
         let taken = host.handle_ping(address, u64::from(*number), payload, fresh, now, 0);
@@ -88,6 +88,14 @@ pub fn check_ping(bytes: &[u8]) {
             pinged = Some(client_now);
         }
     }
+}
+
+/// That of a step, which no other has: the first is of ones, the second of twos, and so on.
+fn token(count: u16) -> Token {
+    let [high, low] = count.to_be_bytes();
+    let mut bytes = [low; 16];
+    bytes[0] ^= high;
+    Token::new(bytes).unwrap()
 }
 
 /// Payloads of sound, and steps of a receiver: a byte for the time that passes, the length of a
