@@ -111,8 +111,9 @@ for line in "runs as punktfunk" "session 1: display private" "first picture sent
 done
 [[ $(stat --format=%U /var/lib/punktfunk) == punktfunk ]] || fail 'the state is not the user'"'"'s'
 
-# Ctrl-C ends all of it.
-pgrep --uid punktfunk >/dev/null || fail 'nothing runs as punktfunk'
+# Ctrl-C goes to all of the group, and the sound server is not of it: the end of the daemon ends it.
+sound=$(pgrep --uid punktfunk --exact pulseaudio) || fail 'no sound server runs as punktfunk'
+[[ $(ps -o pgid= "$sound") != "$(ps -o pgid= "$daemon")" ]] || fail 'Ctrl-C ends the sound server'
 kill -TERM "$daemon"
 wait "$daemon" || fail "ended with $?: $(<"$log")"
 is_over() {
