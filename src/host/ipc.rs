@@ -113,7 +113,7 @@ pub struct Output {
     current_mode: Option<CurrentMode>,
     /// How it is turned, such as "normal" or "flipped-90".
     #[serde(default)]
-    transform: Option<String>,
+    pub transform: Option<String>,
 }
 
 /// A part of the desktop, in logical pixels.

@@ -33,6 +33,7 @@ use wayland_protocols_wlr::virtual_pointer::v1::client::{
 };
 
 use super::focus::{Windows, Wish};
+use super::turn::Turn;
 use super::wayland::Error;
 
 /// How long a compositor may take for an answer.
@@ -172,8 +173,7 @@ pub struct Output {
     is_gone: bool,
     /// Of its mode.
     size: Option<(u32, u32)>,
-    /// Whether it stands upright though its mode lies, or the other way round.
-    is_turned: bool,
+    turn: Turn,
 }
 
 /// A seat.
@@ -197,7 +197,7 @@ impl Desk {
                     is_gone: false,
                     name: String::new(),
                     size: None,
-                    is_turned: false,
+                    turn: Turn::default(),
                 });
             } else if interface == WlSeat::interface().name {
                 let seat = registry.bind(*name, (*version).min(2), handle, self.seats.len());
@@ -286,8 +286,12 @@ impl Output {
 
     /// Its width and height as one sees them.
     pub fn size(&self) -> Option<(u32, u32)> {
-        self.size
-            .map(|(width, height)| if self.is_turned { (height, width) } else { (width, height) })
+        self.size.map(|size| self.turn.size(size))
+    }
+
+    /// How its screen hangs.
+    pub fn turn(&self) -> Turn {
+        self.turn
     }
 }
 
@@ -330,9 +334,7 @@ impl Dispatch<WlOutput, usize> for Desk {
         let output = &mut desk.outputs[*index];
         match event {
             wl_output::Event::Geometry { transform: WEnum::Value(transform), .. } => {
-                use wl_output::Transform as T;
-                output.is_turned =
-                    matches!(transform, T::_90 | T::_270 | T::Flipped90 | T::Flipped270);
+                output.turn = transform.into();
             }
             wl_output::Event::Mode { flags: WEnum::Value(flags), width, height, .. }
                 if flags.contains(wl_output::Mode::Current) =>

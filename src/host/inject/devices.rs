@@ -118,7 +118,8 @@ impl Devices {
     /// Takes what a client does. Never blocks.
     pub fn handle(&mut self, input: &Input) {
         match (self, input) {
-            (Devices::Compositor(_, Some(surface)), Input::Pen(_) | Input::Touch(_)) => {
+            (Devices::Compositor(devices, Some(surface)), Input::Pen(_) | Input::Touch(_)) => {
+                surface.set_turn(devices.turn());
                 surface.handle(input);
             }
             (Devices::Compositor(devices, _), _) => devices.handle(input),
@@ -180,7 +181,7 @@ impl Devices {
 /// All devices by the kernel. Keyboard and pointer are where the desktop has them, fingers and pens on
 /// the output of the session where that can be said.
 fn kernel(place: &Place) -> Result<Devices, uinput::Error> {
-    let devices = kernel::Devices::open()?;
+    let mut devices = kernel::Devices::open()?;
     if let Some(socket) = &place.ipc {
         match devices.surface().map(socket, &place.output) {
             Ok(true) => {}
@@ -196,7 +197,7 @@ fn surface(place: &Place) -> Result<Box<Surface>, String> {
     // Devices of the kernel are the first seat's, whose focus is not to be taken by another session.
     let socket = place.ipc.as_ref().filter(|_| place.seat.is_none());
     let socket = socket.ok_or("no sway of the user's whose first seat it is")?;
-    let surface = Surface::open().map_err(|error| error.to_string())?;
+    let mut surface = Surface::open().map_err(|error| error.to_string())?;
     match surface.map(socket, &place.output) {
         Ok(true) => Ok(Box::new(surface)),
         Ok(false) => Err("sway does not read devices of the kernel".to_owned()),

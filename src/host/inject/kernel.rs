@@ -100,8 +100,8 @@ impl Devices {
     }
 
     /// The touch screen and the pen.
-    pub fn surface(&self) -> &Surface {
-        &self.surface
+    pub fn surface(&mut self) -> &mut Surface {
+        &mut self.surface
     }
 
     /// Takes what a client does.

@@ -12,6 +12,7 @@ pub mod keymap;
 mod pen;
 pub mod pointer;
 pub mod surface;
+mod turn;
 pub mod uinput;
 pub mod wayland;
 

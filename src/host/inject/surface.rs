@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use punktfunk_core::net::clock;
 use punktfunk_core::net::uinput::{Error, Id, Node};
-use punktfunk_core::proto::input::{Fraction, Input};
+use punktfunk_core::proto::input::{Fraction, Input, Pen as Pointed, Touch};
 
 use super::fingers::{self, Fingers};
 use super::pen::{self, Pen};
+use super::turn::Turn;
 use super::uinput::codes::BUS_VIRTUAL;
 use crate::ipc;
 
@@ -39,6 +40,8 @@ pub struct Surface {
     tablet: Node,
     fingers: Fingers,
     pen: Pen,
+    /// How the screen that they belong to hangs.
+    turn: Turn,
     /// What the devices are called.
     names: [String; 2],
     /// Memory for what an input means; empty in between.
@@ -58,6 +61,7 @@ impl Surface {
             tablet: Node::open(&pen::shape(names[1].clone(), id(5)), PHYS)?,
             fingers: Fingers::default(),
             pen: Pen::default(),
+            turn: Turn::default(),
             names,
             events: Vec::with_capacity(128),
         })
@@ -65,7 +69,7 @@ impl Surface {
 
     /// Has them belong to an output of the sway with that socket. Waits a second at most until sway
     /// has them; `false`: it does not read devices of the kernel.
-    pub fn map(&self, socket: &Path, output: &str) -> Result<bool, ipc::Error> {
+    pub fn map(&mut self, socket: &Path, output: &str) -> Result<bool, ipc::Error> {
         let mut client = ipc::Client::connect(socket)?;
         let deadline = clock::now() + PATIENCE;
         loop {
@@ -83,6 +87,10 @@ impl Surface {
                 for device in [screen, tablet] {
                     client.run(&format!("input \"{device}\" map_to_output {output}"))?;
                 }
+                let outputs = client.outputs()?;
+                let transform = outputs.iter().find(|it| it.name == output);
+                let transform = transform.and_then(|it| it.transform.as_deref());
+                self.turn = Turn::of_name(transform.unwrap_or_default());
                 return Ok(true);
             }
             if clock::now() >= deadline {
@@ -92,15 +100,22 @@ impl Surface {
         }
     }
 
+    /// The screen that they belong to hangs like this from now on.
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
     /// Takes what a finger or a pen does, of all that a client does.
     pub fn handle(&mut self, input: &Input) {
         match input {
             Input::Pen(pen) => {
-                self.pen.handle(pen, &mut self.events);
+                let pen = Pointed { at: self.turn.point(pen.at), ..*pen };
+                self.pen.handle(&pen, &mut self.events);
                 tell(&mut self.tablet, &mut self.events);
             }
             Input::Touch(touch) => {
-                self.fingers.handle(touch, &mut self.events);
+                let touch = Touch { at: self.turn.point(touch.at), ..*touch };
+                self.fingers.handle(&touch, &mut self.events);
                 tell(&mut self.screen, &mut self.events);
             }
             _ => {}

@@ -32,6 +32,7 @@ use super::desk::{Desk, Link};
 use super::focus::Wish;
 use super::keyboard::{self, Keyboard};
 use super::pointer::{self, Mouse};
+use super::turn::Turn;
 
 /// Acts that a compositor may leave unread before motion and scrolling are dropped.
 const MOTION_OWED_MAX: usize = 256;
@@ -313,6 +314,11 @@ impl Devices {
         self.is_lost
     }
 
+    /// How the screen of the output hangs.
+    pub fn turn(&self) -> Turn {
+        self.desk.output(self.output_index).turn()
+    }
+
     /// Motion and scrolling that were dropped because the compositor did not read.
     pub fn dropped_count(&self) -> u64 {
         self.dropped_count
@@ -390,6 +396,7 @@ impl Devices {
             }
             pointer::Act::MoveBy { dx, dy } => pointer.motion(time, dx.into(), dy.into()),
             pointer::Act::MoveTo { x, y } => {
+                let (x, y) = self.turn().shares(x, y);
                 let [x, y] = [x, y].map(|share| (share * f64::from(EXTENT)).round() as u32);
                 pointer.motion_absolute(time, x, y, EXTENT, EXTENT);
             }
