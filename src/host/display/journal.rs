@@ -201,14 +201,17 @@ impl Journal {
         self.commands.write().expect("no thread outlives a panic")
     }
 
-    /// Writes down what is about to be done.
+    /// Writes down what is about to be done. An entry that is not written is none.
     pub fn add(&self, entry: Entry) -> Result<Mark, Error> {
-        self.change(|state| {
-            let number = state.next;
-            state.next += 1;
-            state.entries.push((number, entry));
-            Mark(number)
-        })
+        let mut state = self.state.lock().expect("no thread outlives a panic");
+        let number = state.next;
+        state.entries.push((number, entry));
+        if let Err(error) = self.write(&state) {
+            state.entries.pop();
+            return Err(error);
+        }
+        state.next += 1;
+        Ok(Mark(number))
     }
 
     /// Writes down more of it.
@@ -230,22 +233,28 @@ impl Journal {
         self.state.lock().expect("no thread outlives a panic").left.push(mark.0);
     }
 
-    /// A parked output of that desktop, from now on in use.
+    /// A parked output of that desktop, from now on in use. It stays parked where that is not
+    /// written.
     pub fn take_parked(&self, desktop: &Desktop) -> Result<Option<(Mark, String)>, Error> {
         let wanted = Compositor::from(desktop);
-        let is_parked = |entry: &Entry| matches!(entry, Entry::Parked { compositor, .. } if *compositor == wanted);
-        if !self.entries().iter().any(is_parked) {
-            return Ok(None);
+        let mut state = self.state.lock().expect("no thread outlives a panic");
+        let mut entries = state.entries.iter().enumerate();
+        let found = entries.find_map(|(place, (number, entry))| match entry {
+            Entry::Parked { compositor, name } if *compositor == wanted => {
+                Some((place, *number, name.clone()))
+            }
+            _ => None,
+        });
+        let Some((place, number, name)) = found else { return Ok(None) };
+        let (before, programs) = (Vec::new(), Vec::new());
+        let used = Entry::Output { compositor: wanted, before, name: Some(name.clone()), programs };
+        let parked = std::mem::replace(&mut state.entries[place].1, used);
+        if let Err(error) = self.write(&state) {
+            state.entries[place].1 = parked;
+            return Err(error);
         }
-        self.change(|state| {
-            let (number, entry) = state.entries.iter_mut().find(|it| is_parked(&it.1))?;
-            let Entry::Parked { compositor, name } = entry.clone() else { return None };
-            let (before, programs) = (Vec::new(), Vec::new());
-            *entry = Entry::Output { compositor, before, name: Some(name.clone()), programs };
-            let number = *number;
-            state.left.retain(|it| *it != number);
-            Some((Mark(number), name))
-        })
+        state.left.retain(|it| *it != number);
+        Ok(Some((Mark(number), name)))
     }
 
     /// Outputs of that compositor that sessions have, and how they were before.
@@ -326,16 +335,21 @@ impl Journal {
         state.entries.iter().map(|(_, entry)| entry.clone()).collect()
     }
 
-    /// Changes the entries, first here and then on the disk.
+    /// Changes the entries, first here and then on the disk. Here they stay changed whatever becomes
+    /// of the disk, which gets them with the next change.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, Error> {
         let mut state = self.state.lock().expect("no thread outlives a panic");
         let result = change(&mut state);
+        self.write(&state)?;
+        Ok(result)
+    }
+
+    fn write(&self, state: &State) -> Result<(), Error> {
         let entries = state.entries.iter().map(|(_, entry)| entry.clone()).collect();
         let (boot, daemon) = (self.boot.clone(), process::this());
         let document = Document { version: VERSION, boot, daemon, entries };
         let bytes = serde_json::to_vec(&document).expect("strings and numbers only");
-        self.directory.write(FILE, &bytes).map_err(Error::Journal)?;
-        Ok(result)
+        self.directory.write(FILE, &bytes).map_err(Error::Journal)
     }
 }
 
@@ -559,11 +573,26 @@ mod tests {
     fn a_journal_that_cannot_be_written_stops_the_change() {
         let folder = Folder::new();
         let opened = journal(&folder);
-        fs::create_dir(folder.path().join("state/displays.json")).unwrap();
+        opened.add(parked("HEADLESS-2", 1)).unwrap();
+        let Entry::Parked { compositor: Compositor { process, ipc }, .. } = parked("", 1) else {
+            unreachable!("that is what it makes")
+        };
+        let version = "1.7".to_owned();
+        let desktop = Desktop { process, version, ipc, wayland: "/nowhere/wayland".into() };
+        let path = folder.path().join("state/displays.json");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
 
-        let error = opened.add(parked("HEADLESS-2", 1)).unwrap_err().to_string();
+        let added = opened.add(parked("HEADLESS-3", 1)).map(|_| ());
+        let taken = opened.take_parked(&desktop).map(|_| ());
 
-        assert!(error.contains("displays.json: not written: "), "{error}");
+        for refused in [added, taken] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("displays.json: not written: "), "{error}");
+        }
+        assert_eq!(opened.entries(), [parked("HEADLESS-2", 1)]);
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(opened.take_parked(&desktop).unwrap().unwrap().1, "HEADLESS-2");
     }
 
     #[test]
