@@ -16,7 +16,7 @@ use super::sway::{self, Desktop, Removal};
 use super::told::Told;
 use super::{Backend, Error, Surroundings, Wanted};
 use crate::code::Code;
-use crate::ipc::{Events, Window};
+use crate::ipc::{self, Events, Window};
 
 /// An output of somebody's desktop, and the session's programs there.
 pub struct Attached {
@@ -72,7 +72,12 @@ impl Attached {
         let output = match made {
             Ok(name) => name,
             Err(error) => {
-                journal.remove(mark)?;
+                match error {
+                    // Nothing was made.
+                    Error::Ipc(ipc::Error::Refused(_)) => journal.remove(mark)?,
+                    // It may be there, or come once the desktop goes on.
+                    _ => journal.leave(mark),
+                }
                 return Err(error);
             }
         };
@@ -264,6 +269,99 @@ impl Drop for Attached {
         if let Err(error) = written {
             let (session, output) = (self.session, &self.output);
             log::warn!("session {session}: output {output} left: {error} [{}]", Code::LeftOvers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use super::super::journal::Entry;
+    use super::*;
+    use crate::conf;
+    use crate::display::process;
+    use crate::state::Directory;
+    use crate::state::tests::Folder;
+
+    /// A sway without outputs. To what is to make one it answers this; with nothing, it makes it and
+    /// closes.
+    fn sway(folder: &Folder, answer: &'static str) -> Desktop {
+        let ipc = folder.path().join("sway-ipc.0.1.sock");
+        let listener = UnixListener::bind(&ipc).unwrap();
+        let is_made = Arc::new(AtomicBool::new(false));
+        let listen = move || {
+            for stream in listener.incoming() {
+                let (stream, is_made) = (stream.unwrap(), Arc::clone(&is_made));
+                let serve = move || serve(stream, answer, &is_made);
+                thread::Builder::new().spawn(serve).unwrap();
+            }
+        };
+        thread::Builder::new().spawn(listen).unwrap();
+        let (process, version) = (process::this().unwrap(), "1.8".to_owned());
+        Desktop { process, version, ipc, wayland: "/nowhere/wayland".into() }
+    }
+
+    fn serve(mut stream: UnixStream, answer: &str, is_made: &AtomicBool) {
+        let mut head = [0; 14];
+        while stream.read_exact(&mut head).is_ok() {
+            let len = u32::from_ne_bytes(head[6..10].try_into().unwrap());
+            let mut asked = vec![0; len as usize];
+            stream.read_exact(&mut asked).unwrap();
+            let said = match &asked[..] {
+                b"create_output" if answer.is_empty() => {
+                    is_made.store(true, Ordering::Relaxed);
+                    break;
+                }
+                b"create_output" => answer,
+                b"output HEADLESS-1 unplug" => {
+                    is_made.store(false, Ordering::Relaxed);
+                    r#"[{"success":true}]"#
+                }
+                _ => match head[10] {
+                    0 => r#"[{"success":true}]"#,
+                    2 => r#"{"success":true}"#,
+                    3 if is_made.load(Ordering::Relaxed) => r#"[{"name":"HEADLESS-1"}]"#,
+                    _ => "[]",
+                },
+            };
+            let len = (said.len() as u32).to_ne_bytes();
+            let head = [&b"i3-ipc"[..], &len, &head[10..]].concat();
+            stream.write_all(&[&head, said.as_bytes()].concat()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_output_whose_making_is_not_answered_is_removed_once_it_is_there() {
+        let refusal = r#"[{"success":false,"error":"no"}]"#;
+        let table = [(refusal, 0, &[][..]), ("", 1, &["output HEADLESS-1 removed"])];
+        for (answer, entry_count, expected) in table {
+            let folder = Folder::new();
+            let directory = Directory::open(&folder.path().join("state"), true).unwrap();
+            let journal = Arc::new(Journal::open(Arc::new(directory)).unwrap());
+            let wanted = Wanted {
+                kind: conf::Display::Virtual,
+                compositor: conf::Compositor::Auto,
+                mode: Mode { width: 1280, height: 720, refresh_mhz: 60_000 },
+                scale_percent: 100,
+                session: 1,
+                run: 1,
+                told: Told::default(),
+                app: None,
+                sessions_max: 1,
+            };
+
+            let made = Attached::make(sway(&folder, answer), &wanted, &journal);
+
+            let error = made.map(|_| ()).unwrap_err().to_string();
+            let entries = journal.entries();
+            assert_eq!(entries.len(), entry_count, "{error}");
+            assert!(entries.iter().all(|it| matches!(it, Entry::Output { name: None, .. })));
+            assert_eq!(journal.restore(), expected, "{error}");
+            assert_eq!(journal.entries(), []);
         }
     }
 }
