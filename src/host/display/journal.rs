@@ -450,8 +450,8 @@ fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry
             // One that started in the last moment of a daemon is known by its socket alone.
             programs.extend(listener(&ipc).filter(|it| !programs.contains(it)));
             end(&programs, said);
-            remove_folder(&folder, said);
-            None
+            let is_gone = remove_folder(&folder, said);
+            (!is_gone).then_some(Entry::Private { folder, ipc, programs })
         }
         Entry::Undo { commands, directory, variables, time_max_ms } => {
             let time_max = Duration::from_millis(time_max_ms).min(COMMAND_TIME_MAX);
@@ -501,8 +501,11 @@ fn listener(ipc: &Path) -> Option<Process> {
 fn end(programs: &[Process], said: &mut Vec<String>) {
     for program in programs.iter().rev().filter(|it| it.is_alive()) {
         program.end();
-        let left = if program.is_alive() { "still runs" } else { "ended" };
-        said.push(format!("process {} {left}", program.pid));
+        said.push(if program.is_alive() {
+            format!("process {} still runs [{}]", program.pid, Code::LeftOvers)
+        } else {
+            format!("process {} ended", program.pid)
+        });
     }
 }
 
@@ -516,16 +519,19 @@ fn end_kin(daemon: &Process, said: &mut Vec<String>) {
     }
 }
 
-fn remove_folder(folder: &Path, said: &mut Vec<String>) {
+/// Whether there is nothing left to remove.
+fn remove_folder(folder: &Path, said: &mut Vec<String>) -> bool {
     // Only a folder that a display can have made.
     let is_ours = folder.file_name().and_then(|it| it.to_str()).is_some_and(super::is_folder_name);
     if !is_ours || fs::symlink_metadata(folder).is_err() {
-        return;
+        return true;
     }
-    match fs::remove_dir_all(folder) {
-        Ok(()) => said.push(format!("{} removed", folder.display())),
-        Err(error) => said.push(format!("{} not removed: {error}", folder.display())),
-    }
+    let (removed, name) = (fs::remove_dir_all(folder), folder.display());
+    said.push(match &removed {
+        Ok(()) => format!("{name} removed"),
+        Err(error) => format!("{name} not removed: {error} [{}]", Code::LeftOvers),
+    });
+    removed.is_ok()
 }
 
 #[cfg(test)]
@@ -651,6 +657,33 @@ mod tests {
         assert!(said[0].ends_with(">>undone\" done"), "{said:?}");
         assert!(said[1].ends_with("exit status: 1: gone"), "{said:?}");
         assert_eq!(again, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_removed_is_tried_again() {
+        let folder = Folder::new();
+        let opened = journal(&folder);
+        opened.add(private(&folder, Vec::new())).unwrap();
+        let path = folder.path().join("display-7");
+        // As a folder it is not removed.
+        fs::write(&path, "").unwrap();
+
+        let again = journal(&folder);
+        let said = [again.restore(), again.restore()].concat();
+        let entries = journal(&folder).entries();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let removed = again.restore();
+
+        let start = format!("{} not removed: ", path.display());
+        assert_eq!(said.len(), 2);
+        assert!(
+            said.iter().all(|it| it.starts_with(&start) && it.ends_with("[PF-K02]")),
+            "{said:?}"
+        );
+        assert_eq!(entries, [private(&folder, Vec::new())]);
+        assert_eq!(removed, [format!("{} removed", path.display())]);
+        assert_eq!(journal(&folder).entries(), []);
     }
 
     #[test]
