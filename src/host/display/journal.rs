@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use punktfunk_core::net::clock;
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, Kin, Process};
@@ -31,6 +32,8 @@ const COMMAND_COUNT_MAX: usize = 32;
 const VARIABLE_LEN_MAX: usize = 4096;
 /// The most that a command of an earlier daemon may take.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(600);
+/// A compositor that has not answered is not asked again for so long.
+const HUNG_TIME: Duration = Duration::from_secs(30);
 const VERSION: u32 = 1;
 /// Process ids and times count from a start of the machine; this is another text after each.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -126,6 +129,8 @@ pub struct Journal {
     /// The daemon before this one, where it has left something on this start of the machine. None
     /// once that is undone. Whoever undoes something has it.
     before: Mutex<Option<Process>>,
+    /// Compositors that have not answered, and when.
+    hung: Mutex<Vec<(Process, Instant)>>,
     state: Mutex<State>,
     turns: Mutex<()>,
     commands: RwLock<()>,
@@ -172,6 +177,7 @@ impl Journal {
             directory,
             boot,
             before,
+            hung: Mutex::default(),
             state,
             turns: Mutex::default(),
             commands: RwLock::default(),
@@ -270,27 +276,48 @@ impl Journal {
 
     /// Undoes what a daemon before this one has left, and what displays have since, as far as it is
     /// still there; returns a line for each. To be called before a display is opened. Blocks for
-    /// seconds where much is left, and while another thread does the same.
+    /// seconds where much is left, and while another thread does the same. A compositor that does not
+    /// answer is waited for once in half a minute, or until it has answered.
     pub fn restore(&self) -> Vec<String> {
         let mut before = self.before.lock().expect("no thread outlives a panic");
         let mut said = Vec::new();
         let (commands, displays): (Vec<_>, Vec<_>) =
             self.left().into_iter().partition(|it| matches!(it.1, Entry::Undo { .. }));
+        let mut hung = self.hung.lock().expect("no thread outlives a panic");
+        let start = clock::now();
+        hung.retain(|it| it.0.is_alive() && start.saturating_duration_since(it.1) < HUNG_TIME);
         for (number, entry) in displays {
+            let compositor = entry.compositor();
+            if hung.iter().any(|it| Some(it.0) == compositor) {
+                continue;
+            }
             // No output is made meanwhile that could be taken for this one.
-            let _turn = self.turn();
-            let stays = undo(entry, &self.names_beside(number), &mut said);
-            self.settle(number, stays);
+            let _turn = matches!(entry, Entry::Output { .. }).then(|| self.turn());
+            let rest = undo(entry, &self.names_beside(number), &mut said);
+            if let (Rest::Hung(_), Some(compositor)) = (&rest, compositor) {
+                hung.push((compositor, clock::now()));
+            }
+            self.settle(number, rest.entry());
         }
+        drop(hung);
         if let Some(before) = before.take().filter(|it| !it.is_alive()) {
             end_kin(&before, &mut said);
         }
         // One that is cut short is run again by the next start.
         for (number, entry) in commands {
-            let stays = undo(entry, &[], &mut said);
-            self.settle(number, stays);
+            let rest = undo(entry, &[], &mut said);
+            self.settle(number, rest.entry());
         }
         said
+    }
+
+    /// A compositor answers. If it has hung, this is [`Journal::restore`] without the wait.
+    pub fn on_answer(&self, compositor: Process) -> Option<Vec<String>> {
+        let mut hung = self.hung.lock().expect("no thread outlives a panic");
+        let place = hung.iter().position(|it| it.0 == compositor)?;
+        hung.swap_remove(place);
+        drop(hung);
+        Some(self.restore())
     }
 
     fn left(&self) -> Vec<(u64, Entry)> {
@@ -313,18 +340,23 @@ impl Journal {
 
     /// Notes what stays of an entry that was to be undone.
     fn settle(&self, number: u64, stays: Option<Entry>) {
-        let settled = self.change(|state| {
-            // Nothing more can be done about one that is parked, until a session wants it.
-            if matches!(stays, None | Some(Entry::Parked { .. })) {
-                state.left.retain(|it| *it != number);
-            }
-            state.entries.retain(|it| it.0 != number || stays.is_some());
-            let place = state.entries.iter_mut().find(|it| it.0 == number);
-            if let Some((place, stays)) = place.zip(stays) {
-                place.1 = stays;
-            }
-        });
-        if let Err(error) = settled {
+        let mut state = self.state.lock().expect("no thread outlives a panic");
+        if !state.left.contains(&number) {
+            // It was parked, and a session has it by now.
+            return;
+        }
+        // Nothing more can be done about one that is parked, until a session wants it.
+        if matches!(stays, None | Some(Entry::Parked { .. })) {
+            state.left.retain(|it| *it != number);
+        }
+        let Some(place) = state.entries.iter().position(|it| it.0 == number) else { return };
+        match stays {
+            // That is what the disk has.
+            Some(stays) if stays == state.entries[place].1 => return,
+            Some(stays) => state.entries[place].1 = stays,
+            None => drop(state.entries.remove(place)),
+        }
+        if let Err(error) = self.write(&state) {
             log::warn!("displays: {error} [{}]", Code::LeftOvers);
         }
     }
@@ -364,6 +396,17 @@ impl Entry {
         }
     }
 
+    /// Whose answer its undoing takes.
+    fn compositor(&self) -> Option<Process> {
+        match self {
+            Entry::Lent { process, .. } => Some(*process),
+            Entry::Output { compositor, .. } | Entry::Parked { compositor, .. } => {
+                Some(compositor.process)
+            }
+            Entry::Private { .. } | Entry::Undo { .. } => None,
+        }
+    }
+
     /// What undoes preparations. What no text can say of the environment is left out.
     pub fn undo(scripts: &[Script]) -> Entry {
         let text = |it: &std::ffi::OsString| it.to_string_lossy().into_owned();
@@ -397,9 +440,32 @@ impl Entry {
     }
 }
 
-/// Undoes one change, as far as it can be; returns what stays. Outputs of other entries have these
-/// names.
-fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry> {
+/// What stays of an entry that was to be undone.
+enum Rest {
+    /// This, as its compositor does not answer.
+    Hung(Entry),
+    /// Nothing.
+    Nothing,
+    /// This.
+    Some(Entry),
+}
+
+impl Rest {
+    /// This, because of that.
+    fn after(error: &Error, entry: Entry) -> Rest {
+        if error.is_late() { Rest::Hung(entry) } else { Rest::Some(entry) }
+    }
+
+    fn entry(self) -> Option<Entry> {
+        match self {
+            Rest::Hung(entry) | Rest::Some(entry) => Some(entry),
+            Rest::Nothing => None,
+        }
+    }
+}
+
+/// Undoes one change, as far as it can be. Outputs of other entries have these names.
+fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Rest {
     match entry {
         Entry::Lent { process, wayland, name, before, programs } => {
             end(&programs, said);
@@ -407,13 +473,14 @@ fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry
             match connected.and_then(|mut client| lent::give_back(&mut client, &name, &before)) {
                 Ok(()) => {
                     said.push(format!("output {name} as it was"));
-                    None
+                    Rest::Nothing
                 }
                 // What is gone with its compositor needs no undoing.
-                Err(_) if !process.is_alive() => None,
+                Err(_) if !process.is_alive() => Rest::Nothing,
                 Err(error) => {
                     said.push(format!("output {name}: {error}"));
-                    Some(Entry::Lent { process, wayland, name, before, programs: Vec::new() })
+                    let programs = Vec::new();
+                    Rest::after(&error, Entry::Lent { process, wayland, name, before, programs })
                 }
             }
         }
@@ -421,20 +488,21 @@ fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry
             end(&programs, said);
             let older = [&before, others].concat();
             match undo_output(&compositor, &older, name.as_deref()) {
-                Ok(None) => None,
+                Ok(None) => Rest::Nothing,
                 Ok(Some((name, Removal::Gone))) => {
                     said.push(format!("output {name} removed"));
-                    None
+                    Rest::Nothing
                 }
                 Ok(Some((name, Removal::Parked))) => {
                     said.push(format!("output {name} parked, which this sway cannot remove"));
-                    Some(Entry::Parked { compositor, name })
+                    Rest::Some(Entry::Parked { compositor, name })
                 }
                 // What is gone with its compositor needs no undoing.
-                Err(_) if !compositor.process.is_alive() => None,
+                Err(_) if !compositor.process.is_alive() => Rest::Nothing,
                 Err(error) => {
                     said.push(format!("output {}: {error}", name.as_deref().unwrap_or("new")));
-                    Some(Entry::Output { compositor, before, name, programs: Vec::new() })
+                    let programs = Vec::new();
+                    Rest::after(&error, Entry::Output { compositor, before, name, programs })
                 }
             }
         }
@@ -443,15 +511,22 @@ fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry
                 let mut client = sway::connect(&compositor.ipc, compositor.process)?;
                 Ok(sway::names(&mut client)?.contains(&name))
             };
-            let is_gone = is_there().map_or(!compositor.process.is_alive(), |is_there| !is_there);
-            if is_gone { None } else { Some(Entry::Parked { compositor, name }) }
+            match is_there() {
+                Ok(false) => Rest::Nothing,
+                Ok(true) => Rest::Some(Entry::Parked { compositor, name }),
+                Err(_) if !compositor.process.is_alive() => Rest::Nothing,
+                Err(error) => Rest::after(&error, Entry::Parked { compositor, name }),
+            }
         }
         Entry::Private { folder, ipc, mut programs } => {
             // One that started in the last moment of a daemon is known by its socket alone.
             programs.extend(listener(&ipc).filter(|it| !programs.contains(it)));
             end(&programs, said);
-            let is_gone = remove_folder(&folder, said);
-            (!is_gone).then_some(Entry::Private { folder, ipc, programs })
+            if remove_folder(&folder, said) {
+                Rest::Nothing
+            } else {
+                Rest::Some(Entry::Private { folder, ipc, programs })
+            }
         }
         Entry::Undo { commands, directory, variables, time_max_ms } => {
             let time_max = Duration::from_millis(time_max_ms).min(COMMAND_TIME_MAX);
@@ -469,7 +544,7 @@ fn undo(entry: Entry, others: &[String], said: &mut Vec<String>) -> Option<Entry
                     Err(failure) => format!("undo \"{}\": {failure}", script.name()),
                 });
             }
-            None
+            Rest::Nothing
         }
     }
 }
@@ -536,6 +611,8 @@ fn remove_folder(folder: &Path, said: &mut Vec<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixListener;
     use std::process::Command;
 
     use super::*;
@@ -657,6 +734,37 @@ mod tests {
         assert!(said[0].ends_with(">>undone\" done"), "{said:?}");
         assert!(said[1].ends_with("exit status: 1: gone"), "{said:?}");
         assert_eq!(again, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_compositor_that_hangs_is_waited_for_once() {
+        let folder = Folder::new();
+        let opened = journal(&folder);
+        let ipc = folder.path().join("ipc");
+        // It accepts nothing.
+        let listener = UnixListener::bind(&ipc).unwrap();
+        let compositor = Compositor { process: process::this().unwrap(), ipc };
+        let output = |number| Entry::Output {
+            compositor: compositor.clone(),
+            before: Vec::new(),
+            name: Some(format!("HEADLESS-{number}")),
+            programs: Vec::new(),
+        };
+        for number in [1, 2] {
+            let mark = opened.add(output(number)).unwrap();
+            opened.leave(mark);
+        }
+        let path = folder.path().join("state/displays.json");
+        let inode = || fs::metadata(&path).unwrap().ino();
+        let before = inode();
+
+        let (said, again) = (opened.restore(), opened.restore());
+
+        assert_eq!(said, ["output HEADLESS-1: no answer of sway within 2 s"]);
+        assert_eq!(again, Vec::<String>::new());
+        assert_eq!(opened.entries(), [output(1), output(2)]);
+        assert_eq!(inode(), before, "nothing has changed");
+        drop(listener);
     }
 
     #[test]

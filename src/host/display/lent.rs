@@ -47,7 +47,12 @@ struct Loan {
 impl Lent {
     /// Takes an output that nobody else has, and sets it up at the mode wanted.
     pub fn take(desktop: Desktop, wanted: &Wanted, journal: &Arc<Journal>) -> Result<Lent, Error> {
-        let client = desktop.connect()?;
+        let mut client = desktop.connect()?;
+        if let Some(said) = journal.on_answer(desktop.process) {
+            said.iter().for_each(|line| log::info!("displays: {line}"));
+            // For how its outputs are by now.
+            client = desktop.connect()?;
+        }
         let turn = journal.turn();
         let taken = journal.lent_by(desktop.process);
         let heads = client.heads();

@@ -438,6 +438,13 @@ impl From<wlroots::Error> for Error {
     }
 }
 
+impl Error {
+    /// Whether a compositor that is there has not answered.
+    fn is_late(&self) -> bool {
+        matches!(self, Error::Heads(wlroots::Error::TimedOut) | Error::Ipc(ipc::Error::TimedOut))
+    }
+}
+
 impl From<ipc::Error> for Error {
     fn from(error: ipc::Error) -> Error {
         Error::Ipc(error)
