@@ -381,12 +381,12 @@ impl Thread {
     }
 }
 
-/// Where input for a display goes.
 /// Why there is nothing to see, with the code of that.
 fn no_picture(error: impl fmt::Display) -> String {
     format!("{error} [{}]", Code::Display)
 }
 
+/// Where input for a display goes.
 fn place(display: &Display) -> Place {
     let (socket, output) = display.wayland();
     Place { socket, output, seat: display.seat(), ipc: display.ipc() }
