@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod fec;
 pub mod native;
 pub mod pace;
 mod seal;

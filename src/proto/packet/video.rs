@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::array;
 use std::fmt;
 use std::ops::Range;
 
@@ -15,6 +14,7 @@ use fec8::Code;
 
 use crate::proto::gamestream::secret::Secret;
 use crate::proto::packet::Error;
+use crate::proto::packet::fec::Fec;
 use crate::proto::packet::seal::{PREFIX_LEN, Sealer};
 use crate::proto::packet::split::{Block, DATA_COUNT_MAX, Rule, SHARD_COUNT_MAX, Split};
 use crate::proto::units::{FrameIndex, Ticks90k};
@@ -251,7 +251,11 @@ impl Packetizer {
         for (shard, datagram) in data.enumerate() {
             write_data(unit, &block, shard, position, payload_len, &mut datagram[prefix_len..]);
         }
-        protect(&block, datagrams, datagram_len, prefix_len);
+        if block.parity_count > 0 {
+            let code = Code::video(block.data_count, block.parity_count);
+            let fec = Fec::Gf8(code.expect("a block with parity has 255 shards at most"));
+            fec.protect::<SHARD_COUNT_MAX>(datagrams, datagram_len, prefix_len..datagram_len);
+        }
         let last_index = frame.split.block_count - 1;
         let stamp = Stamp { unit, block, position, blocks: (index << 4 | last_index << 6) as u8 };
         for (shard, datagram) in datagrams.chunks_exact_mut(datagram_len).enumerate() {
@@ -313,23 +317,6 @@ fn write_data(
     let (used, padding) = rest.split_at_mut(len);
     used.copy_from_slice(&from[..len]);
     padding.fill(0);
-}
-
-/// Writes the parity shards of a block behind its data shards.
-fn protect(block: &Block, datagrams: &mut [u8], datagram_len: usize, prefix_len: usize) {
-    if block.parity_count == 0 {
-        return;
-    }
-    let (data, parity) = datagrams.split_at_mut(block.data_count * datagram_len);
-    let mut data = data.chunks_exact(datagram_len);
-    let mut parity = parity.chunks_exact_mut(datagram_len);
-    let data: [&[u8]; SHARD_COUNT_MAX] =
-        array::from_fn(|_| data.next().map_or(&[][..], |datagram| &datagram[prefix_len..]));
-    let mut parity: [&mut [u8]; SHARD_COUNT_MAX] =
-        array::from_fn(|_| parity.next().map_or(&mut [][..], |it| &mut it[prefix_len..]));
-    Code::video(block.data_count, block.parity_count)
-        .and_then(|code| code.protect(&data[..block.data_count], &mut parity[..block.parity_count]))
-        .expect("a block with parity has 255 shards of one length at most");
 }
 
 /// What is written into all shards of a block behind its parity.
@@ -415,7 +402,7 @@ mod tests {
     fn packets_are_sealed_as_clients_open_them() {
         let access_unit = small();
         let unit = unit(&access_unit);
-        let key = Some(Secret::new(array::from_fn(|index| index as u8)));
+        let key = Some(Secret::new(std::array::from_fn(|index| index as u8)));
         let mut packetizer = Packetizer::new(&VideoConfig { key, nonce: 7, ..config() });
 
         packetizer.begin(&unit).unwrap();

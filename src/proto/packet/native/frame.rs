@@ -9,6 +9,7 @@
 use fec16::{Code, Workspace};
 
 use super::header::{FrameHeader, ShardHeader};
+use crate::proto::packet::fec::Fec;
 
 /// Why a shard is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,8 +246,7 @@ impl Frame {
         let parity = self.parity[block.parity_start..].chunks_exact(len);
         let indices = block.data_count..block.shard_count;
         here.extend(indices.zip(parity).filter(|(index, _)| is_here(*index)));
-        code.recover(&mut recovery.workspace, &here, &mut lost)
-            .expect("as many shards of one length as it takes, and the memory is for as many");
+        Fec::Gf16(code, &mut recovery.workspace).recover(&here, &mut lost);
         (recovery.here, recovery.lost) = (reuse(here), reuse(lost));
     }
 }

@@ -16,6 +16,7 @@ use super::header::{
     SHARD_UNIT, ShardHeader, TAG_LEN, datagram_len,
 };
 use super::seal::{Exhausted, Keys, Sealer};
+use crate::proto::packet::fec::Fec;
 
 /// Bytes of an access unit at most.
 pub const UNIT_LEN_MAX: usize = 64 << 20;
@@ -319,8 +320,9 @@ impl Packetizer {
         let code = Code::new(data_count, parity_count).expect("a block is far from the limit");
         let datagram_len = self.datagram_len();
         let datagrams = &mut self.buffer[..block.datagram_count() * datagram_len];
-        let (data, parity) = datagrams.split_at_mut(data_count * datagram_len);
-        protect(code, &mut self.workspace, data, parity, datagram_len);
+        let shard = SHARD_START..datagram_len - TAG_LEN;
+        let fec = Fec::Gf16(code, &mut self.workspace);
+        fec.protect::<BLOCK_DATA_MAX>(datagrams, datagram_len, shard);
     }
 
     /// The third step, in as many parts as there are bursts: some datagrams of the block that was
@@ -370,28 +372,6 @@ fn fill(shard: &mut [u8], prefix: &[u8], bytes: &[u8], start: usize) {
     let (front, rest) = shard.split_at_mut(bytes.len().min(shard.len()));
     front.copy_from_slice(&bytes[..front.len()]);
     rest.fill(0);
-}
-
-/// Writes the parity shards of a block into their datagrams.
-fn protect(
-    code: Code,
-    workspace: &mut Workspace,
-    data: &[u8],
-    parity: &mut [u8],
-    datagram_len: usize,
-) {
-    let shard = SHARD_START..datagram_len - TAG_LEN;
-    let mut of_data = [&[][..]; BLOCK_DATA_MAX];
-    for (slot, datagram) in of_data.iter_mut().zip(data.chunks_exact(datagram_len)) {
-        *slot = &datagram[shard.clone()];
-    }
-    let mut of_parity: [&mut [u8]; BLOCK_DATA_MAX] = std::array::from_fn(|_| Default::default());
-    for (slot, datagram) in of_parity.iter_mut().zip(parity.chunks_exact_mut(datagram_len)) {
-        *slot = &mut datagram[shard.clone()];
-    }
-    let (data_count, parity_count) = (code.data_count(), code.parity_count());
-    code.protect(workspace, &of_data[..data_count], &mut of_parity[..parity_count])
-        .expect("shards of one length, as many as the code and the memory are for");
 }
 
 #[cfg(test)]
