@@ -155,9 +155,15 @@ pub fn create(client: &mut Client, before: &[String]) -> Result<String, Error> {
     made?.ok_or(Error::NotMade)
 }
 
-/// The first output that was made after those, if it can be named in a command.
+/// How the outputs are called that sway makes when it is asked to: where it has no window to be in,
+/// where it is a window of another compositor, and where it is one of X11.
+const MADE: [&str; 3] = ["HEADLESS-", "WL-", "X11-"];
+
+/// The first output that was made after those, if it can be named in a command. One of a screen that
+/// was plugged in meanwhile is not taken for it.
 pub fn first_made(before: &[String], now: &[String]) -> Option<String> {
-    let made = now.iter().filter(|name| !before.contains(name));
+    let is_made = |name: &&String| MADE.iter().any(|start| name.starts_with(start));
+    let made = now.iter().filter(|name| !before.contains(name)).filter(is_made);
     // HEADLESS-9 is older than HEADLESS-10.
     made.filter(|name| ipc::is_word(name)).min_by_key(|name| (name.len(), name.as_str())).cloned()
 }
@@ -271,11 +277,13 @@ mod tests {
 
     #[test]
     fn the_output_that_was_made_first_is_the_one() {
-        let table: [(&[&str], &[&str], Option<&str>); 5] = [
+        let table: [(&[&str], &[&str], Option<&str>); 7] = [
             (&["HEADLESS-1"], &["HEADLESS-1", "HEADLESS-10", "HEADLESS-9"], Some("HEADLESS-9")),
             (&["HEADLESS-1"], &["HEADLESS-1"], None),
-            (&[], &["DP-1"], Some("DP-1")),
-            (&[], &["a; exec sh"], None),
+            (&["DP-1"], &["DP-1", "DP-2", "HEADLESS-3"], Some("HEADLESS-3")),
+            (&["WL-1"], &["WL-1", "WL-2"], Some("WL-2")),
+            (&[], &["DP-1"], None),
+            (&[], &["HEADLESS-1; exec sh"], None),
             (&["DP-1"], &[], None),
         ];
         for (before, now, expected) in table {
