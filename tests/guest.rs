@@ -22,6 +22,9 @@ mod pacing;
 #[path = "guest/sdl.rs"]
 mod sdl;
 mod support;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/turn.rs"]
+mod turn;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -13,6 +13,9 @@ mod inject;
 #[path = "../src/host/ipc.rs"]
 mod ipc;
 mod support;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/turn.rs"]
+mod turn;
 
 use std::fs::{self, File};
 use std::num::NonZeroU16;

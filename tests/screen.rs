@@ -10,6 +10,9 @@ mod convert;
 #[path = "../src/host/picture.rs"]
 mod picture;
 mod support;
+#[allow(dead_code, reason = "the daemon uses the rest")]
+#[path = "../src/host/turn.rs"]
+mod turn;
 
 use std::collections::HashSet;
 use std::ffi::CStr;

@@ -36,6 +36,7 @@ mod reactor;
 mod session;
 mod state;
 mod trust;
+mod turn;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;

@@ -15,7 +15,7 @@
 mod buffers;
 mod copy;
 mod export;
-mod turn;
+mod upright;
 mod wire;
 
 use std::fmt;

@@ -33,8 +33,8 @@ use wayland_protocols_wlr::virtual_pointer::v1::client::{
 };
 
 use super::focus::{Windows, Wish};
-use super::turn::Turn;
 use super::wayland::Error;
+use crate::turn::Turn;
 
 /// How long a compositor may take for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

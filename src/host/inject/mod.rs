@@ -12,7 +12,6 @@ pub mod keymap;
 mod pen;
 pub mod pointer;
 pub mod surface;
-mod turn;
 pub mod uinput;
 pub mod wayland;
 

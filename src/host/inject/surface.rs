@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use punktfunk_core::net::clock;
 use punktfunk_core::net::uinput::{Error, Id, Node};
-use punktfunk_core::proto::input::{Fraction, Input, Pen as Pointed, Touch};
+use punktfunk_core::proto::input::{Fraction, Input, Pen as Pointed, Point, Touch};
 
 use super::fingers::{self, Fingers};
 use super::pen::{self, Pen};
-use super::turn::Turn;
 use super::uinput::codes::BUS_VIRTUAL;
 use crate::ipc;
+use crate::turn::Turn;
 
 /// Steps from edge to edge.
 pub const EXTENT: i32 = 65_535;
@@ -109,12 +109,12 @@ impl Surface {
     pub fn handle(&mut self, input: &Input) {
         match input {
             Input::Pen(pen) => {
-                let pen = Pointed { at: self.turn.point(pen.at), ..*pen };
+                let pen = Pointed { at: on_screen(self.turn, pen.at), ..*pen };
                 self.pen.handle(&pen, &mut self.events);
                 tell(&mut self.tablet, &mut self.events);
             }
             Input::Touch(touch) => {
-                let touch = Touch { at: self.turn.point(touch.at), ..*touch };
+                let touch = Touch { at: on_screen(self.turn, touch.at), ..*touch };
                 self.fingers.handle(&touch, &mut self.events);
                 tell(&mut self.screen, &mut self.events);
             }
@@ -149,4 +149,11 @@ fn tell(node: &mut Node, events: &mut Vec<Event>) {
 /// A share of so many steps.
 pub fn step(share: Fraction, whole: i32) -> i32 {
     (f64::from(share.value()) * f64::from(whole)).round() as i32
+}
+
+/// Where on the screen a point of what is seen upright is.
+fn on_screen(turn: Turn, Point { x, y }: Point) -> Point {
+    let (x, y) = turn.on_screen((x.value(), y.value()), (1.0, 1.0));
+    let share = |value| Fraction::clamped(value).expect("a share of 1 less a share, or that share");
+    Point { x: share(x), y: share(y) }
 }

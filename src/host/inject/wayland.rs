@@ -32,7 +32,7 @@ use super::desk::{Desk, Link};
 use super::focus::Wish;
 use super::keyboard::{self, Keyboard};
 use super::pointer::{self, Mouse};
-use super::turn::Turn;
+use crate::turn::Turn;
 
 /// Acts that a compositor may leave unread before motion and scrolling are dropped.
 const MOTION_OWED_MAX: usize = 256;
@@ -396,7 +396,7 @@ impl Devices {
             }
             pointer::Act::MoveBy { dx, dy } => pointer.motion(time, dx.into(), dy.into()),
             pointer::Act::MoveTo { x, y } => {
-                let (x, y) = self.turn().shares(x, y);
+                let (x, y) = self.turn().on_screen((x, y), (1.0, 1.0));
                 let [x, y] = [x, y].map(|share| (share * f64::from(EXTENT)).round() as u32);
                 pointer.motion_absolute(time, x, y, EXTENT, EXTENT);
             }

@@ -11,9 +11,10 @@ use wayland_client::protocol::wl_shm::{self, WlShm};
 use wayland_client::protocol::wl_shm_pool::WlShmPool;
 
 use super::Error;
-use super::turn::Turn;
+use super::upright;
 use super::wire::Wire;
 use crate::capture::{PIXEL_LEN, Picture};
+use crate::turn::Turn;
 
 /// One that is lent, and one that the compositor fills.
 const BUFFER_COUNT: usize = 2;
@@ -133,7 +134,7 @@ impl Buffers {
         self.turn = turn;
         if !turn.is_none() {
             let Shape { width, height, stride, .. } = shape;
-            turn.copy(&Picture { bytes, stride, width, height }, &mut self.upright);
+            upright::copy(turn, &Picture { bytes, stride, width, height }, &mut self.upright);
         }
     }
 

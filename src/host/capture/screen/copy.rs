@@ -6,8 +6,9 @@
 use punktfunk_core::net::dmabuf::Reading;
 
 use super::export::{DmaBuf, Error};
-use super::turn::Turn;
+use super::upright;
 use crate::capture::{PIXEL_LEN, Picture};
+use crate::turn::Turn;
 
 /// What is new in a copy.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +62,7 @@ impl Copy {
             }
         }
         if is_changed && !turn.is_none() {
-            turn.copy(&raw(&self.bytes, size), &mut self.upright);
+            upright::copy(turn, &raw(&self.bytes, size), &mut self.upright);
         }
         Ok(match (self.size() != before, is_changed) {
             (true, _) => Change::Size,

@@ -292,8 +292,8 @@ pub mod tests {
     use wayland_client::WEnum;
 
     use super::super::copy::Copy;
-    use super::super::turn::Turn;
     use super::*;
+    use crate::turn::Turn;
 
     const XR24: u32 = u32::from_le_bytes(*b"XR24");
 

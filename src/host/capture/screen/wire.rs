@@ -34,8 +34,8 @@ use wayland_protocols_wlr::screencopy::v1::client::{
 use super::Error;
 use super::buffers::{Shape, is_known};
 use super::export::{self, DmaBuf, Export, Progress};
-use super::turn::Turn;
 use crate::capture::PIXEL_LEN;
+use crate::turn::Turn;
 
 /// Since then a frame says when all that it takes is said.
 const SCREENCOPY_VERSION: u32 = 3;

@@ -1,9 +1,10 @@
-//! Places on outputs that are turned or mirrored. Clients see the output upright, and compositors of
-//! wlroots take what a device of an output says for a place on the screen as it hangs.
+//! Outputs that are turned or mirrored. A compositor draws for the screen, which hangs on its side or
+//! upside down; clients see the output upright.
 
 #![forbid(unsafe_code)]
 
-use punktfunk_core::proto::input::{Fraction, Point};
+use std::ops::Sub;
+
 use wayland_client::protocol::wl_output::Transform;
 
 /// How a screen hangs, by where a place of what is seen upright is on it.
@@ -11,9 +12,9 @@ use wayland_client::protocol::wl_output::Transform;
 pub struct Turn {
     /// Across is down. This comes before the others.
     is_on_its_side: bool,
-    /// Places count from the right.
+    /// Places count from the right of the screen.
     is_from_right: bool,
-    /// Places count from below.
+    /// Places count from its bottom.
     is_from_bottom: bool,
 }
 
@@ -49,24 +50,23 @@ impl Turn {
         transform.into()
     }
 
+    /// Whether the screen hangs upright.
+    pub fn is_none(self) -> bool {
+        self == Turn::default()
+    }
+
     /// Width and height as one sees them.
-    pub fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
+    pub fn size<T>(self, (width, height): (T, T)) -> (T, T) {
         if self.is_on_its_side { (height, width) } else { (width, height) }
     }
 
-    /// Shares of width and height of the screen, from those of what is seen upright.
-    pub fn shares(self, x: f64, y: f64) -> (f64, f64) {
+    /// Where on the screen that place of what is seen upright is. `last` is the place at the right
+    /// and at the bottom of the screen.
+    pub fn on_screen<T: Sub<Output = T>>(self, (x, y): (T, T), last: (T, T)) -> (T, T) {
         let (x, y) = if self.is_on_its_side { (y, x) } else { (x, y) };
-        let x = if self.is_from_right { 1.0 - x } else { x };
-        let y = if self.is_from_bottom { 1.0 - y } else { y };
+        let x = if self.is_from_right { last.0 - x } else { x };
+        let y = if self.is_from_bottom { last.1 - y } else { y };
         (x, y)
-    }
-
-    /// The same of a point.
-    pub fn point(self, Point { x, y }: Point) -> Point {
-        let (x, y) = self.shares(x.value().into(), y.value().into());
-        let share = |value| Fraction::clamped(value as f32).expect("a share, as it was before");
-        Point { x: share(x), y: share(y) }
     }
 }
 
@@ -76,7 +76,6 @@ mod tests {
 
     #[test]
     fn a_place_is_where_the_compositor_turns_it_back_from() {
-        let share = |value| Fraction::clamped(value).unwrap();
         let table = [
             ("normal", Transform::Normal, (0.25, 0.125)),
             ("90", Transform::_90, (0.125, 0.75)),
@@ -87,16 +86,17 @@ mod tests {
             ("flipped-180", Transform::Flipped180, (0.25, 0.875)),
             ("flipped-270", Transform::Flipped270, (0.875, 0.75)),
         ];
-        for (name, transform, (x, y)) in table {
+        for (name, transform, place) in table {
             let turn = Turn::of_name(name);
 
-            let point = turn.point(Point { x: share(0.25), y: share(0.125) });
-
             assert_eq!(turn, transform.into(), "{name}");
-            assert_eq!(point, Point { x: share(x), y: share(y) }, "{name}");
-            let size =
-                if name.ends_with("90") || name.ends_with("270") { (9, 16) } else { (16, 9) };
-            assert_eq!(turn.size((16, 9)), size, "{name}");
+            assert_eq!(turn.on_screen((0.25, 0.125), (1.0, 1.0)), place, "{name}");
+            let is_on_its_side = name.ends_with("90") || name.ends_with("270");
+            assert_eq!(
+                turn.size((16, 9)),
+                if is_on_its_side { (9, 16) } else { (16, 9) },
+                "{name}"
+            );
         }
     }
 }
